@@ -1,0 +1,69 @@
+"""The states of jobs and tasks and the ways between them, as data.
+
+The database holds the same table and refuses any other way (migrations); a test compares the two.
+"""
+
+from enum import StrEnum
+
+
+class JobState(StrEnum):
+    DEFINED = "defined"
+    ASSIGNED = "assigned"
+    ACTIVATED = "activated"
+    SENT = "sent"
+    STARTING = "starting"
+    RUNNING = "running"
+    HOLDING = "holding"
+    TRANSFERRING = "transferring"
+    FINISHED = "finished"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    CLOSED = "closed"
+
+
+class TaskState(StrEnum):
+    REGISTERED = "registered"
+    READY = "ready"
+    RUNNING = "running"
+    PAUSED = "paused"
+    DONE = "done"
+    FINISHED = "finished"
+    FAILED = "failed"
+    ABORTED = "aborted"
+
+
+_J, _T = JobState, TaskState
+
+ON_PILOT = (_J.SENT, _J.STARTING, _J.RUNNING, _J.HOLDING)
+"""A pilot has the job and keeps its lease alive."""
+WAITING = (_J.DEFINED, _J.ASSIGNED, _J.ACTIVATED)
+"""The job is not with a pilot yet."""
+JOB_FINAL = (_J.FINISHED, _J.FAILED, _J.CANCELLED, _J.CLOSED)
+TASK_FINAL = (_T.DONE, _T.FINISHED, _T.FAILED, _T.ABORTED)
+TASK_OPEN = tuple(state for state in TaskState if state not in TASK_FINAL)
+
+JOB_WAYS: dict[JobState, tuple[JobState, ...]] = {
+    _J.DEFINED: (_J.ASSIGNED, _J.CANCELLED, _J.CLOSED),
+    _J.ASSIGNED: (_J.ACTIVATED, _J.DEFINED, _J.CANCELLED, _J.CLOSED),
+    _J.ACTIVATED: (_J.SENT, _J.DEFINED, _J.CANCELLED, _J.CLOSED),
+    _J.SENT: (_J.STARTING, _J.RUNNING, _J.HOLDING, _J.TRANSFERRING, _J.FINISHED, _J.FAILED, _J.CANCELLED),
+    _J.STARTING: (_J.RUNNING, _J.HOLDING, _J.TRANSFERRING, _J.FINISHED, _J.FAILED, _J.CANCELLED),
+    _J.RUNNING: (_J.HOLDING, _J.TRANSFERRING, _J.FINISHED, _J.FAILED, _J.CANCELLED),
+    _J.HOLDING: (_J.TRANSFERRING, _J.FINISHED, _J.FAILED, _J.CANCELLED),
+    _J.TRANSFERRING: (_J.FINISHED, _J.FAILED, _J.CANCELLED),
+    _J.FINISHED: (),
+    _J.FAILED: (),
+    _J.CANCELLED: (),
+    _J.CLOSED: (),
+}
+
+TASK_WAYS: dict[TaskState, tuple[TaskState, ...]] = {
+    _T.REGISTERED: (_T.READY, _T.FAILED, _T.ABORTED),
+    _T.READY: (_T.RUNNING, _T.PAUSED, _T.DONE, _T.FAILED, _T.ABORTED),
+    _T.RUNNING: (_T.PAUSED, _T.DONE, _T.FINISHED, _T.FAILED, _T.ABORTED),
+    _T.PAUSED: (_T.READY, _T.RUNNING, _T.ABORTED),
+    _T.DONE: (),
+    _T.FINISHED: (_T.RUNNING,),
+    _T.FAILED: (_T.RUNNING,),
+    _T.ABORTED: (_T.RUNNING,),
+}
