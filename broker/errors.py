@@ -1,14 +1,14 @@
 """What can go wrong in the broker; every error has a stable code, names its object and says what to do.
 
-    BrokerError
-      BadRequest      a document that the broker cannot take (field named)
-      BadSiteFile     a sites file with a mistake (line named)
-      NotFound        no such task, job, queue, site or pilot
-      TaskConflict    the output dataset belongs to a task with other content
-      WrongState      the object's state does not allow the verb
-      Unauthorized    no token, or one that is unknown or expired
-      Forbidden       a good token that does not allow this
-      Unavailable     the database or another part cannot be reached now
+BrokerError
+  BadRequest      a document that the broker cannot take (field named)
+  BadSiteFile     a sites file with a mistake (line named)
+  NotFound        no such task, job, queue, site or pilot
+  TaskConflict    the output dataset belongs to a task with other content
+  WrongState      the object's state does not allow the verb
+  Unauthorized    no token, or one that is unknown or expired
+  Forbidden       a good token that does not allow this
+  Unavailable     the database or another part cannot be reached now
 """
 
 from typing import ClassVar

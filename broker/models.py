@@ -11,11 +11,29 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import BigInteger, Column, ForeignKey, Identity, Index, Integer, SmallInteger, Text, text
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    DateTime,
+    ForeignKey,
+    Identity,
+    Index,
+    Integer,
+    SmallInteger,
+    Text,
+    text,
+)
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlmodel import Field, SQLModel
 
-from prodchain.catalog.models import big_key, big_ref, now, small_ref, time_column
+from prodchain.catalog.models import (
+    big_key,
+    big_ref,
+    give_database_defaults,
+    now,
+    small_ref,
+    time_column,
+)
 
 from .states import JobState, TaskState
 
@@ -65,9 +83,7 @@ class Task(SQLModel, table=True):
         Index("task_dirty", "id", postgresql_where=text("dirty")),
     )
 
-    id: int | None = Field(
-        default=None, sa_column=Column(BigInteger, Identity(start=10_000_000), primary_key=True)
-    )
+    id: int | None = Field(default=None, sa_column=Column(BigInteger, Identity(start=10_000_000), primary_key=True))
     key: str
     step: str
     owner: str
@@ -151,7 +167,7 @@ class Ready(SQLModel, table=True):
 
     __table_args__ = (Index("ready_order", "queue_id", text("priority DESC"), "job_id"),)
 
-    job_id: int = Field(sa_column=Column(BigInteger, primary_key=True))
+    job_id: int = Field(sa_column=Column(BigInteger, primary_key=True, autoincrement=False))
     queue_id: int = Field(sa_column=Column(SmallInteger, nullable=False))
     priority: int
 
@@ -164,7 +180,7 @@ class Lease(SQLModel, table=True):
         {"postgresql_with": {"fillfactor": "50"}},
     )
 
-    job_id: int = Field(sa_column=Column(BigInteger, primary_key=True))
+    job_id: int = Field(sa_column=Column(BigInteger, primary_key=True, autoincrement=False))
     pilot: str
     request: str
     until: datetime = Field(sa_column=time_column())
@@ -190,7 +206,10 @@ class Event(SQLModel, table=True):
     __table_args__ = (Index("event_job", "job_id", "id"), Index("event_task", "task_id", "id"))
 
     id: int | None = Field(default=None, sa_column=big_key())
-    at: datetime = Field(default_factory=now, sa_column=time_column())
+    at: datetime = Field(
+        default_factory=now,
+        sa_column=Column(DateTime(timezone=True), nullable=False, server_default=text("clock_timestamp()")),
+    )
     task_id: int = Field(sa_column=Column(BigInteger, nullable=False))
     job_id: int | None = Field(default=None, sa_column=Column(BigInteger))
     before: str | None = None
@@ -243,9 +262,7 @@ class JobLog(SQLModel, table=True):
 
     __tablename__ = "job_log"
 
-    job_id: int = Field(
-        sa_column=Column(BigInteger, ForeignKey("job.id", ondelete="CASCADE"), primary_key=True)
-    )
+    job_id: int = Field(sa_column=Column(BigInteger, ForeignKey("job.id", ondelete="CASCADE"), primary_key=True))
     start: int = Field(sa_column=Column(Integer, primary_key=True))
     text: str
 
@@ -259,3 +276,24 @@ class Token(SQLModel, table=True):
     queue_id: int | None = Field(default=None, sa_column=small_ref("queue.id", nullable=True))
     created_at: datetime = Field(default_factory=now, sa_column=time_column())
     expires_at: datetime = Field(sa_column=time_column())
+
+
+class JobWay(SQLModel, table=True):
+    """A change of state that a job may make (states.JOB_WAYS, for the triggers)."""
+
+    __tablename__ = "job_way"
+
+    before: str = Field(primary_key=True)
+    state: str = Field(primary_key=True)
+
+
+class TaskWay(SQLModel, table=True):
+    """A change of state that a task may make (states.TASK_WAYS, for the triggers)."""
+
+    __tablename__ = "task_way"
+
+    before: str = Field(primary_key=True)
+    state: str = Field(primary_key=True)
+
+
+give_database_defaults()

@@ -8,7 +8,18 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from uuid import UUID
 
-from sqlalchemy import BigInteger, Column, DateTime, ForeignKey, Identity, Index, SmallInteger, Text, text
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    DateTime,
+    DefaultClause,
+    ForeignKey,
+    Identity,
+    Index,
+    SmallInteger,
+    Text,
+    text,
+)
 from sqlmodel import Field, SQLModel
 
 
@@ -66,9 +77,7 @@ def name_column() -> Column[str]:
 
 
 def time_column(*, nullable: bool = False) -> Column[datetime]:
-    return Column(
-        DateTime(timezone=True), nullable=nullable, server_default=None if nullable else text("now()")
-    )
+    return Column(DateTime(timezone=True), nullable=nullable, server_default=None if nullable else text("now()"))
 
 
 class Site(SQLModel, table=True):
@@ -81,9 +90,7 @@ class Site(SQLModel, table=True):
 class Storage(SQLModel, table=True):
     """A place for files, reached through one fsspec URL."""
 
-    id: int | None = Field(
-        default=None, sa_column=Column(SmallInteger, Identity(), primary_key=True)
-    )
+    id: int | None = Field(default=None, sa_column=Column(SmallInteger, Identity(), primary_key=True))
     name: str = Field(unique=True)
     site: str = Field(foreign_key="site.name")
     url: str
@@ -229,9 +236,7 @@ class HoldFile(SQLModel, table=True):
     __tablename__ = "hold_file"
     __table_args__ = (Index("hold_file_arrival", "file_id", "storage_id"),)
 
-    hold_id: int = Field(
-        sa_column=Column(BigInteger, ForeignKey("hold.id", ondelete="CASCADE"), primary_key=True)
-    )
+    hold_id: int = Field(sa_column=Column(BigInteger, ForeignKey("hold.id", ondelete="CASCADE"), primary_key=True))
     file_id: int = Field(sa_column=big_ref("file.id", primary=True))
     storage_id: int = Field(sa_column=Column(SmallInteger, nullable=False))
 
@@ -246,3 +251,16 @@ class Garbage(SQLModel, table=True):
     not_before: datetime = Field(default_factory=now, sa_column=time_column())
     attempts: int = 0
     error: str | None = None
+
+
+def give_database_defaults() -> None:
+    """Let plain SQL leave out what Python would fill in: scalar defaults become the database's own."""
+    for table in SQLModel.metadata.tables.values():
+        for column in table.columns:
+            default = column.default
+            if column.server_default is None and default is not None and default.is_scalar:
+                value = getattr(default, "arg")  # noqa: B009
+                column.server_default = DefaultClause(text(f"'{value}'"))
+
+
+give_database_defaults()

@@ -1,0 +1,75 @@
+"""What many tests need: a real PostgreSQL and a fresh, migrated database for each test."""
+
+import asyncio
+import os
+import uuid
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import asyncpg
+import pytest
+
+from prodchain.broker.database import Pool, connect
+from prodchain.broker.migrate import migrate
+from prodchain.cli.local import postgres
+
+TEMPLATE = "prodchain_template"
+
+
+@pytest.fixture(scope="session")
+def postgres_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The URL of the session's own PostgreSQL server; ``{}`` stands for the database."""
+    home = tmp_path_factory.mktemp("postgres")
+    server = postgres.start(postgres.data_folder(home))
+    try:
+        yield server.url("{}")
+    finally:
+        server.stop(remove=True)
+
+
+async def _run(url: str, *statements: str) -> None:
+    connection = await asyncpg.connect(url)
+    try:
+        for statement in statements:
+            await connection.execute(statement)
+    finally:
+        await connection.close()
+
+
+@pytest.fixture(scope="session")
+def template(postgres_url: str) -> str:
+    """The name of a migrated database that each test copies."""
+
+    async def make() -> None:
+        await _run(postgres_url.format("postgres"), f"CREATE DATABASE {TEMPLATE}")
+        await migrate(postgres_url.format(TEMPLATE))
+
+    asyncio.run(make())
+    return TEMPLATE
+
+
+@pytest.fixture
+async def database_url(postgres_url: str, template: str) -> AsyncIterator[str]:
+    """The URL of a fresh, migrated database."""
+    name = f"test_{uuid.uuid4().hex[:12]}"
+    admin = postgres_url.format("postgres")
+    await _run(admin, f"CREATE DATABASE {name} TEMPLATE {template}")
+    yield postgres_url.format(name)
+    await _run(admin, f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture
+async def database(database_url: str) -> AsyncIterator[Pool]:
+    """A pool on a fresh, migrated database."""
+    pool = await connect(database_url)
+    yield pool
+    await pool.close()
+
+
+@pytest.fixture(scope="session")
+def repository() -> Path:
+    return Path(__file__).parent.parent
+
+
+def in_ci() -> bool:
+    return bool(os.environ.get("CI"))
