@@ -108,12 +108,10 @@ def running(cluster: Path, found: Path) -> PostgresServer | None:
     try:
         lines = (cluster / "postmaster.pid").read_text().splitlines()
         pid = int(lines[0])
-        command = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
-    except (FileNotFoundError, ProcessLookupError, IndexError, ValueError):
+    except (FileNotFoundError, IndexError, ValueError):
         return None
     started = process.start_time(pid)
-    ours = os.fsencode(cluster) in command
-    if started is None or not ours or len(lines) < 8 or lines[7].strip() != "ready":
+    if started is None or not serves(pid, cluster) or len(lines) < 8 or lines[7].strip() != "ready":
         return None
     return PostgresServer(pid, started, Path(lines[4]), found)
 
@@ -142,8 +140,8 @@ def initialise(place: places.Place, found: Path) -> None:
 
 def launch(place: places.Place, found: Path, log: Path) -> None:
     """Start the server through pg_ctl, which detaches it from this process and its terminal."""
-    drop_stale_note(place.cluster)
     sockets = places.socket_folder(place)
+    drop_stale_notes(place.cluster, sockets)
     options = f"-c listen_addresses= -c unix_socket_permissions=0700 -k {shlex.quote(str(sockets))}"
     command = [str(found / "pg_ctl"), "start", "--no-wait", "--pgdata", str(place.cluster), "--options", options]
     log.parent.mkdir(parents=True, exist_ok=True)
@@ -160,20 +158,30 @@ def launch(place: places.Place, found: Path, log: Path) -> None:
         )
 
 
-def drop_stale_note(cluster: Path) -> None:
-    """Remove a postmaster.pid whose pid now belongs to something else (or to a zombie).
+def drop_stale_notes(cluster: Path, sockets: Path) -> None:
+    """Remove lock files whose pid now belongs to something else (or to a zombie).
 
     The server would take that process for a living one of its own and refuse to start. Servers that really still
     use the data are found by the server itself, by its shared memory.
     """
-    note = cluster / "postmaster.pid"
+    for note in (cluster / "postmaster.pid", sockets / f"{places.SOCKET}.lock"):
+        try:
+            pid = int(note.read_text().split()[0])
+        except FileNotFoundError:
+            continue
+        except (IndexError, ValueError):
+            pid = 0  # half written
+        if not serves(pid, cluster):
+            note.unlink(missing_ok=True)
+
+
+def serves(pid: int, cluster: Path) -> bool:
+    """Whether the process lives and is the server of this very folder."""
     try:
-        pid = int(note.read_text().split()[0])
         command = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
-    except FileNotFoundError:
-        return
-    if process.start_time(pid) is None or os.fsencode(cluster) not in command:
-        note.unlink(missing_ok=True)
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    return os.fsencode(cluster) in command and process.start_time(pid) is not None
 
 
 def wait_ready(cluster: Path, found: Path, log: Path) -> PostgresServer:
