@@ -1,0 +1,147 @@
+"""Names of datasets and files: how they are read, checked, searched and laid out as paths.
+
+Imports nothing heavy: the command line uses it for every command.
+"""
+
+import difflib
+import hashlib
+import re
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from .errors import BadName
+
+SCOPE_MAX = 25
+DATASET_NAME_MAX = 200
+FILE_NAME_MAX = 250
+"""Longer than a dataset's, since a file's name is its dataset's plus ``._000007.root.1``."""
+
+_SCOPE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*(\.[A-Za-z0-9][A-Za-z0-9_-]*)*")
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+_FACETS = re.compile(
+    r"(?P<project>(?:(?:user|group)\.)?[^.]+)\.(?P<number>\d{5,8})\.(?P<physics>[^.]+)"
+    r"\.(?P<step>[^.]+)\.(?P<format>[^.]+)\.(?P<tags>[^.]+)(?:\..*)?"
+)
+_BOOKKEEPING_SUFFIX = re.compile(r"(_dis\d+|_sub|_[a-z]+)$")
+_CHARSET = "letters, digits, '.', '_' and '-', beginning with a letter or digit"
+
+
+class Did(NamedTuple):
+    """A data identifier, written ``scope:name``; names are unique in a scope."""
+
+    scope: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.scope}:{self.name}"
+
+
+class Pattern(NamedTuple):
+    """A search with ``*`` (anything) and ``?`` (one character); without a scope it goes over all scopes."""
+
+    scope: str
+    name: str
+
+
+def parse_did(text: str) -> Did:
+    """The dataset identifier that somebody wrote, with or without its scope; BadName if it cannot be one."""
+    return _parse(text, DATASET_NAME_MAX)
+
+
+def parse_file_did(text: str) -> Did:
+    """The same for a file, whose name may be longer."""
+    return _parse(text, FILE_NAME_MAX)
+
+
+def parse_pattern(text: str) -> Pattern:
+    """``mc11.*RDO*`` searches all scopes, ``mc1?:*RDO*`` those that fit."""
+    scope, colon, name = text.strip().partition(":")
+    return Pattern(scope, name) if colon else Pattern("*", scope)
+
+
+def scope_of(name: str) -> str:
+    """The scope that a name implies: its first field, or the first two for ``user.*`` and ``group.*``."""
+    fields = name.split(".")
+    return ".".join(fields[:2]) if fields[0] in ("user", "group") else fields[0]
+
+
+def facets(name: str) -> dict[str, str]:
+    """Fields of the nomenclature ``project.number.physics.step.format.tags``; empty if the name is free text.
+
+    What a system or a site appends to the tags (``_dis12``, ``_sub.DISK``, ``_bnl``) is no part of them.
+    """
+    match = _FACETS.fullmatch(name)
+    if match is None:
+        return {}
+    fields = match.groupdict()
+    return fields | {"tags": _BOOKKEEPING_SUFFIX.sub("", fields["tags"])}
+
+
+def path_of(did: Did) -> str:
+    """The path below a storage's URL: Rucio's hash, so that a later move to Rucio moves no file."""
+    digest = hashlib.md5(str(did).encode(), usedforsecurity=False).hexdigest()
+    # Not scope_of's rule: Rucio tests the bare prefix, and paths must agree with its servers.
+    scope = did.scope.replace(".", "/") if did.scope.startswith(("user", "group")) else did.scope
+    return f"{scope}/{digest[:2]}/{digest[2:4]}/{did.name}"
+
+
+def url_of(storage_url: str, did: Did) -> str:
+    """Where a file of that name is at a storage, if it is there."""
+    return f"{storage_url.rstrip('/')}/{path_of(did)}"
+
+
+def file_name(dataset: str, number: int, attempt: int, extension: str = "root") -> str:
+    """The output of one attempt of one job; every attempt writes another name, so none overwrites another."""
+    return f"{dataset}._{number:06d}.{extension}.{attempt}"
+
+
+def dispatch_name(output: str, assignment: int) -> str:
+    """The dataset of inputs that an assignment lacks at its storage."""
+    return f"{output}_dis{assignment}"
+
+
+def sub_name(output: str, storage: str) -> str:
+    """The part of an output dataset that was made at one storage."""
+    return f"{output}_sub.{storage}"
+
+
+def like(pattern: str) -> str:
+    """The pattern as an SQL LIKE pattern with backslash escapes: ``_`` and ``%`` mean themselves."""
+    escaped = re.sub(r"([\\%_])", r"\\\1", pattern)
+    return escaped.replace("*", "%").replace("?", "_")
+
+
+def literal_prefix(pattern: str) -> str:
+    """What every match begins with: the part of an index that a search must read."""
+    return re.split(r"[*?]", pattern, maxsplit=1)[0]
+
+
+def near_misses(wanted: str, known: Iterable[str], limit: int = 3) -> list[str]:
+    """The known names most like the wanted one, best first; differences of case count for nothing."""
+    by_lower = {name.lower(): name for name in known}
+    close = difflib.get_close_matches(wanted.lower(), by_lower, n=limit, cutoff=0.8)
+    return [by_lower[name] for name in close]
+
+
+def _parse(text: str, longest: int) -> Did:
+    scope, colon, name = text.partition(":")
+    if not colon:
+        scope, name = scope_of(text), text
+    _check("name", name, _NAME, longest, text)
+    _check("scope", scope, _SCOPE, SCOPE_MAX, text)
+    if scope in ("user", "group"):
+        raise BadName(
+            f"'{text}' does not say whose it is", object=text, hint=f"begin with {scope}.NAME, as in user.ada"
+        )
+    return Did(scope, name)
+
+
+def _check(what: str, value: str, charset: re.Pattern[str], longest: int, text: str) -> None:
+    if len(value) > longest:
+        raise BadName(
+            f"the {what} '{value}' has {len(value)} characters, {longest} at most",
+            object=text,
+            hint="shorten it, or give a short scope: SCOPE:NAME",
+        )
+    if charset.fullmatch(value) is None:
+        raise BadName(f"'{value}' cannot be a {what}", object=text, hint=f"a {what} is {_CHARSET}")

@@ -1,0 +1,142 @@
+"""Names of datasets and files."""
+
+import fnmatch
+import re
+import subprocess
+import sys
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from prodchain.catalog import names
+from prodchain.catalog.errors import BadName
+from prodchain.catalog.names import Did
+
+AOD = "mc11.007216.singlepart_mu18.recon.AOD.v11000303"
+
+name_texts = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._-]{0,60}", fullmatch=True)
+scope_texts = st.from_regex(r"[a-z][a-z0-9]{0,9}(\.[a-z0-9]{1,8})?", fullmatch=True).filter(
+    lambda scope: scope not in ("user", "group")
+)
+
+
+def like_matches(pattern: str, text: str) -> bool:
+    """SQL's LIKE with backslash escapes, as PostgreSQL defines it."""
+    regex, position, like = "", 0, names.like(pattern)
+    while position < len(like):
+        character = like[position]
+        if character == "\\":
+            position += 1
+            regex += re.escape(like[position])
+        else:
+            regex += {"%": ".*", "_": "."}.get(character, re.escape(character))
+        position += 1
+    return re.fullmatch(regex, text, re.DOTALL) is not None
+
+
+@pytest.mark.parametrize(
+    ("text", "did"),
+    [
+        (AOD, Did("mc11", AOD)),
+        ("mc26_13p6TeV.700001.Z.evgen.EVNT.v1", Did("mc26_13p6TeV", "mc26_13p6TeV.700001.Z.evgen.EVNT.v1")),
+        ("user.ada.test", Did("user.ada", "user.ada.test")),
+        ("group.higgs.test.v1", Did("group.higgs", "group.higgs.test.v1")),
+        ("mc11:anything", Did("mc11", "anything")),
+    ],
+)
+def test_the_scope_is_given_or_read_from_the_name(text: str, did: Did) -> None:
+    assert names.parse_did(text) == did
+
+
+@given(scope_texts, name_texts)
+def test_a_written_did_reads_back_as_itself(scope: str, name: str) -> None:
+    did = Did(scope, name)
+    assert names.parse_did(str(did)) == did
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", ":", "mc11:", ":x", "user.", "user", "group:x", "..", "mc11:..", "mc11:../x", "../x:y", "mc11:a/b", "a..b:c",
+     "/etc/passwd", "mc11:a b", "mc11:a\n", "mc11:a\x00", "mc11:-rf", "mc11:.hidden", "a:b:c", "mc11:müon", "mc11:%",
+     " mc11.x", "x" * 26 + ".name", "x" * 26 + ":name", "mc11:" + "x" * 201],
+)  # fmt: skip
+def test_a_name_that_is_no_name_is_refused_with_a_hint(text: str) -> None:
+    with pytest.raises(BadName) as error:
+        names.parse_did(text)
+    assert error.value.hint
+    assert error.value.object == text
+
+
+def test_a_file_name_may_be_longer_than_the_dataset_it_is_of() -> None:
+    dataset = "mc11." + "x" * 195
+    assert names.parse_did(dataset).name == dataset
+    name = names.file_name(dataset, 7, 1)
+    assert name.endswith("._000007.root.1")
+    assert names.parse_file_did(name).name == name
+    with pytest.raises(BadName):
+        names.parse_file_did("mc11:" + "x" * 251)
+
+
+def test_paths_are_those_of_rucio() -> None:
+    assert names.path_of(Did("foo", "bar")) == "foo/4e/99/bar"
+    assert names.path_of(Did("user.foo", "bar")) == "user/foo/13/7f/bar"
+    name = "csc11.005001.pythia_minbias.recon.AOD.v11004103._00001.pool.root.1"
+    assert names.path_of(Did("csc11", name)) == f"csc11/32/bf/{name}"
+
+
+@given(scope_texts, name_texts)
+def test_no_path_leaves_its_storage(scope: str, name: str) -> None:
+    path = names.path_of(names.parse_did(f"{scope}:{name}"))
+    fields = path.split("/")
+    assert all(fields)
+    assert not {".", ".."} & set(fields)
+    assert names.url_of("file:/data/", Did(scope, name)) == f"file:/data/{path}"
+
+
+@pytest.mark.parametrize("suffix", ["", "_bnl", "_dis1234", "_sub.SITE-A-DISK"])
+def test_facets_do_not_depend_on_what_a_system_appends(suffix: str) -> None:
+    assert names.facets(AOD + suffix) == {
+        "project": "mc11",
+        "number": "007216",
+        "physics": "singlepart_mu18",
+        "step": "recon",
+        "format": "AOD",
+        "tags": "v11000303",
+    }
+
+
+def test_tags_of_later_years_keep_their_underscores() -> None:
+    name = "mc20_13TeV.700320.Sh_2211_Zee.deriv.DAOD_PHYS.e8351_s3681_r13144_p5855"
+    assert names.facets(name)["tags"] == "e8351_s3681_r13144_p5855"
+    assert names.facets("user.ada.700320.Zee.reco.AOD.v1")["project"] == "user.ada"
+
+
+@pytest.mark.parametrize("name", ["user.ada.test", "mc11.007216.singlepart_mu18.recon.v11000303", "plain"])
+def test_a_name_outside_the_nomenclature_has_no_facets(name: str) -> None:
+    assert names.facets(name) == {}
+
+
+def test_a_pattern_without_scope_goes_over_all_scopes() -> None:
+    assert names.parse_pattern("mc11.*RDO*") == ("*", "mc11.*RDO*")
+    assert names.parse_pattern("csc1?:*RDO*") == ("csc1?", "*RDO*")
+
+
+@given(st.text("ab_%\\.*?", max_size=8), st.text("ab_%\\.", max_size=8))
+def test_only_star_and_question_mark_are_wildcards(pattern: str, text: str) -> None:
+    expected = re.fullmatch(fnmatch.translate(pattern), text) is not None
+    assert like_matches(pattern, text) == expected
+    if expected:
+        assert text.startswith(names.literal_prefix(pattern))
+
+
+def test_near_misses_name_the_closest_first() -> None:
+    known = [AOD, AOD.replace("AOD", "ESD"), "csc11.005001.pythia_minbias.recon.AOD.v11004103"]
+    assert names.near_misses(AOD.replace("recon", "reco").upper(), known)[0] == AOD
+    assert names.near_misses("nothing like it", known) == []
+
+
+def test_names_import_nothing_heavy() -> None:
+    code = "import sys, prodchain.catalog.names; print(*sorted(sys.modules))"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    assert not {"sqlalchemy", "sqlmodel", "pydantic", "asyncpg", "fsspec"} & set(loaded)
