@@ -1,0 +1,90 @@
+"""The options that every command takes, before or after its name: ``--home`` and ``--json``.
+
+They are hung on each command when it is loaded, so no command has to declare them and none can forget them;
+a command asks ``chosen()``.
+"""
+
+from collections.abc import Iterable
+from contextvars import ContextVar
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from prodchain.broker.client import Client, default_home
+
+
+@dataclass
+class Chosen:
+    """What the user chose for this run of the program."""
+
+    home: Path
+    json: bool = False
+
+    def client(self, role: str = "user") -> Client:
+        """The broker of this home; ``role`` "admin" takes the administrator's token."""
+        return Client.from_settings(self.home, role=role)
+
+
+_chosen: ContextVar[Chosen] = ContextVar("chosen")
+
+
+def start() -> Chosen:
+    """Forget what an earlier run in this process chose."""
+    fresh = Chosen(home=default_home())
+    _chosen.set(fresh)
+    return fresh
+
+
+def chosen() -> Chosen:
+    """What the user chose; defaults outside of a run."""
+    return _chosen.get(None) or start()
+
+
+def _take_home(home: Path | None) -> None:
+    if home is not None:
+        chosen().home = home.expanduser().absolute()
+
+
+def _take_json(as_json: bool) -> None:
+    if as_json:
+        chosen().json = True
+
+
+def _probe(
+    home: Annotated[
+        Path | None,
+        typer.Option(
+            "--home",
+            metavar="DIR",
+            help="Home directory of the system. Default: PRODCHAIN_HOME, or your data home.",
+            callback=_take_home,
+            expose_value=False,
+        ),
+    ] = None,
+    as_json: Annotated[
+        bool,
+        typer.Option("--json", help="Print one JSON document.", callback=_take_json, expose_value=False),
+    ] = False,
+) -> None:
+    """Not run: its two options are what other commands get."""
+
+
+def _common() -> list[Any]:
+    app = typer.Typer(add_completion=False)
+    app.command()(_probe)
+    return typer.main.get_command(app).params
+
+
+def give_common_options(command: Any) -> None:
+    """Let the command, and if it is a group all below it, take the common options."""
+    taken = {name for parameter in command.params for name in parameter.opts}
+    command.params += [option for option in _common() if not taken & set(option.opts)]
+    for below in _below(command):
+        give_common_options(below)
+
+
+def _below(command: Any) -> Iterable[Any]:
+    return command.commands.values() if isinstance(command, TyperGroup) else ()
