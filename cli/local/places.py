@@ -22,8 +22,12 @@ LONGEST_SOCKET = 100
 
 @dataclass(frozen=True)
 class Place:
-    """The folder of one database (0700), and whom it belongs to (None: to the user who runs this)."""
+    """The folder of one database (0700), and whom it belongs to (None: to the user who runs this).
 
+    ``data`` is the folder in the home; ``base``, where the files are, is the same one except for root.
+    """
+
+    data: Path
     base: Path
     account: pwd.struct_passwd | None
 
@@ -38,7 +42,7 @@ def place_of(data: Path) -> Place:
     data.chmod(0o700)
     account = service_account()
     if account is None:
-        return Place(data, None)
+        return Place(data, data, None)
     if (data / "cluster").exists():
         raise CliError(
             f"the database in {data} belongs to an ordinary user",
@@ -49,7 +53,7 @@ def place_of(data: Path) -> Place:
     base = SYSTEM / location(data)
     base.mkdir(mode=0o700, exist_ok=True)
     os.chown(base, account.pw_uid, account.pw_gid)
-    return Place(base, account)
+    return Place(data, base, account)
 
 
 def location(data: Path) -> str:

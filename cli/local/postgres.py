@@ -27,26 +27,26 @@ START_S = 300.0
 """Seconds; recovery after a crash may need most of them, a usual start needs 0.2."""
 
 
+def data_folder(home: Path) -> Path:
+    return home / "postgres"
+
+
 @dataclass(frozen=True)
 class PostgresServer:
-    """A running server: ``pid``, where its socket is, and the URLs of its databases."""
+    """A running server: its process, where its socket is, and the URLs of its databases."""
 
     pid: int
     started: int
     sockets: Path
     programs: Path
+    folders: tuple[Path, ...]
 
-    @property
-    def url(self) -> str:
+    def url(self, database: str = DATABASE) -> str:
         """For asyncpg and psql."""
-        return self.url_of(DATABASE)
-
-    @property
-    def sqlalchemy_url(self) -> str:
-        return self.url.replace("postgresql:", "postgresql+asyncpg:", 1)
-
-    def url_of(self, database: str) -> str:
         return f"postgresql://postgres@/{database}?host={quote(str(self.sockets))}"
+
+    def sqlalchemy_url(self, database: str = DATABASE) -> str:
+        return self.url(database).replace("postgresql:", "postgresql+asyncpg:", 1)
 
     def create_database(self, name: str = DATABASE) -> str:
         """Make the database unless it is there; its URL."""
@@ -54,14 +54,20 @@ class PostgresServer:
         made = run([str(self.programs / "createdb"), *options, name], None, Path("/"))
         if made.returncode != 0 and "already exists" not in made.stdout:
             raise failed(f"could not make the database {name}: {made.stdout.strip()}", self.sockets)
-        return self.url_of(name)
+        return self.url(name)
 
-    def stop(self, timeout_s: float = 60.0) -> None:
-        """Fast shutdown: transactions under way are rolled back, everything committed is on disk."""
+    def stop(self, timeout_s: float = 60.0, *, remove: bool = False) -> None:
+        """Fast shutdown: transactions under way are rolled back, everything committed is on disk.
+
+        ``remove`` deletes all its databases for good.
+        """
         process.send(self.pid, self.started, signal.SIGINT)
         if not process.wait_gone(self.pid, self.started, timeout_s):
             process.send(self.pid, self.started, signal.SIGQUIT)  # at once; recovery at the next start
             process.wait_gone(self.pid, self.started, timeout_s)
+        if remove:
+            for folder in self.folders:
+                shutil.rmtree(folder, ignore_errors=True)
 
 
 def start(data: Path, log: Path | None = None) -> PostgresServer:
@@ -73,7 +79,7 @@ def start(data: Path, log: Path | None = None) -> PostgresServer:
     place = places.place_of(data)
     found = programs.folder(place.account, places.SYSTEM)
     with locked(data / "lock"):
-        server = running(place.cluster, found)
+        server = running(place, found)
         if server is not None and not (server.sockets / places.SOCKET).exists():
             server.stop()  # somebody cleaned the temporary folder: nobody can reach it any more
             server = None
@@ -81,19 +87,8 @@ def start(data: Path, log: Path | None = None) -> PostgresServer:
             if not (place.cluster / "PG_VERSION").exists():
                 initialise(place, found)
             launch(place, found, log or data / "postgres.log")
-            server = wait_ready(place.cluster, found, log or data / "postgres.log")
+            server = wait_ready(place, found, log or data / "postgres.log")
     return server
-
-
-def remove(data: Path) -> None:
-    """Stop the server of ``data`` and delete its database for good."""
-    data = data.resolve()
-    place = places.place_of(data)
-    server = running(place.cluster, place.base)
-    if server is not None:
-        server.stop()
-    shutil.rmtree(place.base)
-    shutil.rmtree(data, ignore_errors=True)
 
 
 @contextmanager
@@ -103,17 +98,18 @@ def locked(path: Path) -> Iterator[None]:
         yield
 
 
-def running(cluster: Path, found: Path) -> PostgresServer | None:
+def running(place: places.Place, found: Path) -> PostgresServer | None:
     """The server that postmaster.pid names, if that process is a server of this very folder and is ready."""
     try:
-        lines = (cluster / "postmaster.pid").read_text().splitlines()
+        lines = (place.cluster / "postmaster.pid").read_text().splitlines()
         pid = int(lines[0])
     except (FileNotFoundError, IndexError, ValueError):
         return None
     started = process.start_time(pid)
-    if started is None or not serves(pid, cluster) or len(lines) < 8 or lines[7].strip() != "ready":
+    if started is None or not serves(pid, place.cluster) or len(lines) < 8 or lines[7].strip() != "ready":
         return None
-    return PostgresServer(pid, started, Path(lines[4]), found)
+    sockets = Path(lines[4])
+    return PostgresServer(pid, started, sockets, found, (place.data, place.base, sockets))
 
 
 def initialise(place: places.Place, found: Path) -> None:
@@ -184,14 +180,14 @@ def serves(pid: int, cluster: Path) -> bool:
     return os.fsencode(cluster) in command and process.start_time(pid) is not None
 
 
-def wait_ready(cluster: Path, found: Path, log: Path) -> PostgresServer:
+def wait_ready(place: places.Place, found: Path, log: Path) -> PostgresServer:
     end = time.monotonic() + START_S
     seen = time.monotonic()
     while time.monotonic() < end:
-        server = running(cluster, found)
+        server = running(place, found)
         if server is not None:
             return server
-        if (cluster / "postmaster.pid").exists():
+        if (place.cluster / "postmaster.pid").exists():
             seen = time.monotonic()
         elif time.monotonic() - seen > 3:
             break  # it wrote its note, if ever, and has gone again
