@@ -149,7 +149,7 @@ class Client:
         limit: int | None = 100,
     ) -> list[Document]:
         asked = {"pattern": pattern, "kind": kind, "step": step, "format": format}
-        return list(self._pages("/api/datasets", asked | {"bookkeeping": bookkeeping or None}, limit))
+        return list(self._pages("/api/datasets", asked | {"bookkeeping": "true" if bookkeeping else None}, limit))
 
     def dataset(self, did: str) -> Document:
         return self._json("GET", f"/api/datasets/{_part(did)}")

@@ -78,12 +78,22 @@ def _common() -> list[Any]:
     return typer.main.get_command(app).params
 
 
-def give_common_options(command: Any) -> None:
-    """Let the command, and if it is a group all below it, take the common options."""
+def prepare(command: Any) -> Any:
+    """Make the command, and if it is a group all below it, one of ours: common options, plain help with examples."""
     taken = {name for parameter in command.params for name in parameter.opts}
     command.params += [option for option in _common() if not taken & set(option.opts)]
+    command.rich_markup_mode = None  # plain help: starts faster, and a pipe gets no boxes
+    command.no_args_is_help = False  # a missing command is an error like any other
+    command.help = _keep_lines(command.help)
     for below in _below(command):
-        give_common_options(below)
+        prepare(below)
+    return command
+
+
+def _keep_lines(text: str | None) -> str | None:
+    """Mark paragraphs with indented lines, as examples are, so that help does not fill them."""
+    paragraphs = (text or "").split("\n\n")
+    return "\n\n".join("\b\n" + each if "\n " in each else each for each in paragraphs) or None
 
 
 def _below(command: Any) -> Iterable[Any]:

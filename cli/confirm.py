@@ -1,0 +1,12 @@
+"""Ask before something is stopped."""
+
+import sys
+
+import typer
+
+
+def confirm(what: str, *, yes: bool) -> None:
+    """Say what will happen; go on with ``--yes``, with a person's yes, or where there is no person to ask."""
+    print(what, file=sys.stderr)
+    if not yes and sys.stdin.isatty() and sys.stderr.isatty():
+        typer.confirm("do it?", abort=True, err=True)

@@ -1,0 +1,36 @@
+"""Why something does not run, in sentences, with the verdict on each queue and its remedy."""
+
+from prodchain.broker.client import Document
+
+from .options import chosen
+from .output import Column, draw_table, on_terminal, show_json
+from .values import Kind, exact
+
+VERDICTS = (
+    Column("queue", "queue"),
+    Column("verdict", lambda each: "suits" if each["passed"] else each["criterion"]),
+    Column("reason", "reason"),
+    Column("would run if", "remedy"),
+    Column("weight", lambda each: f"{each['weight']:.3g}" if each["passed"] else None),
+    Column("to move", "missing_bytes", Kind.BYTES),
+)
+
+
+def show_why(kind: str, why: Document) -> None:
+    """The sentences first, cheapest remedy beside each; then the table of verdicts."""
+    if chosen().json:
+        show_json(why)
+        return
+    print(f"{kind} {why['object']} is {why['state']}")
+    for reason in why["reasons"]:
+        jobs = f" ({reason['jobs']} jobs)" if reason.get("jobs") else ""
+        print(f"{reason['what']}{jobs}")
+        if reason.get("remedy"):
+            print(f"  do: {reason['remedy']}")
+    verdicts = why.get("verdicts") or []
+    if verdicts and on_terminal():
+        print()
+        draw_table(verdicts, VERDICTS)
+    elif verdicts:
+        for verdict in verdicts:
+            print("\t".join(exact(column.of(verdict), column.kind) for column in VERDICTS))
