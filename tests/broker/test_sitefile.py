@@ -1,0 +1,131 @@
+"""The sites file: what it means, and that each mistake is named with its line and a remedy."""
+
+from importlib.resources import files
+from pathlib import Path
+
+import pytest
+
+from prodchain.broker.errors import BadSiteFile
+from prodchain.broker.sitefile import Queue, Site, SiteFile, Storage, parse, read
+
+GOOD = """\
+home = "A-DISK"
+
+[site.A]
+description = "here"
+
+[site.A.storage.A-DISK]
+url = "file:storage/a"
+
+[site.A.queue.A-BATCH]
+storage = "A-DISK"
+slots = 2
+
+[site.B.storage.B-TAPE]
+url = "s3://bucket/b/"
+kind = "tape"
+writable = false
+"""
+
+
+def test_a_good_file_is_sites_storages_and_queues() -> None:
+    assert parse(GOOD, Path("/base")) == SiteFile(
+        home="A-DISK",
+        sites=(Site("A", "here"), Site("B")),
+        storages=(
+            Storage("A-DISK", "A", "file:///base/storage/a"),
+            Storage("B-TAPE", "B", "s3://bucket/b", "tape", False),
+        ),
+        queues=(Queue("A-BATCH", "A", "A-DISK", slots=2),),
+    )
+
+
+def test_relative_urls_start_from_the_folder_of_the_file(tmp_path: Path) -> None:
+    (tmp_path / "sites.toml").write_text(GOOD)
+    assert read(tmp_path / "sites.toml").storages[0].url == f"file://{tmp_path}/storage/a"
+
+
+@pytest.mark.parametrize("url", ["file:///data/a", "file:/data/a"])
+def test_absolute_file_urls_stay_where_they_are(url: str) -> None:
+    assert parse(GOOD.replace("file:storage/a", url), Path("/base")).storages[0].url == "file:///data/a"
+
+
+def test_the_default_file_has_two_sites_with_a_queue_each() -> None:
+    text = (files("prodchain.cli") / "local" / "sites.toml").read_text()
+    found = parse(text, Path("/base"))
+    assert [site.name for site in found.sites] == ["SITE-A", "SITE-B"]
+    assert [queue.storage for queue in found.queues] == ["SITE-A-DISK", "SITE-B-DISK"]
+    assert found.home == "SITE-A-DISK"
+
+
+MISTAKES = [
+    ("syntax", "slots = 2", "slots = ", 11, "Invalid value", "slots = 4"),
+    ("text without end", 'kind = "tape"', 'kind = "tape', 15, "Illegal character", "double quotes"),
+    ("a table twice", "[site.B.storage.B-TAPE]", "[site.A.queue.A-BATCH]", 13, "twice", "tables look like"),
+    ("unknown key at the top", 'home = "A-DISK"', 'home = "A-DISK"\nhomes = 1', 2, "'homes'", "mean home?"),
+    ("unknown key of a site", 'description = "here"', 'descr = "here"', 4, "'descr'", "description"),
+    ("unknown key of a storage", 'kind = "tape"', 'type = "tape"', 15, "'type'", "kind, url, writable"),
+    ("unknown key of a queue", "slots = 2", "slot = 2", 11, "'slot'", "mean slots?"),
+    ("no home", 'home = "A-DISK"', "", 1, "home is missing", "add home"),
+    ("home is no storage", 'home = "A-DISK"', 'home = "A-DISC"', 1, "no storage 'A-DISC'", "mean A-DISK?"),
+    ("queue with a missing storage", 'storage = "A-DISK"', 'storage = "ELSE"', 10, "'ELSE'", "A-DISK, B-TAPE"),
+    ("queue without storage", 'storage = "A-DISK"', "", 9, "storage is missing", "add storage"),
+    ("storage without url", 'url = "s3://bucket/b/"', "", 13, "url is missing", "add url"),
+    ("negative slots", "slots = 2", "slots = -1", 11, "slots is -1", "0 or more"),
+    ("slots in quotes", "slots = 2", 'slots = "2"', 11, "slots is '2'", "whole number"),
+    ("slots true", "slots = 2", "slots = true", 11, "slots is True", "whole number"),
+    ("no cores", "slots = 2", "cores = 0", 11, "cores is 0", "1 or more"),
+    ("too much memory", "slots = 2", "memory_mb = 99999999999", 11, "memory_mb", "whole number"),
+    ("lower-case name", "[site.B.storage.B-TAPE]", "[site.b.storage.B-TAPE]", 13, "'b' is not a name", "SITE-A"),
+    ("name with two dashes", "A-BATCH]", "A--BATCH]", 9, "'A--BATCH'", "single"),
+    ("site that is no table", "[site.B.storage.B-TAPE]", "[site]\nB = 3\n[site.C]", 14, "not a table", "[site.N"),
+    (
+        "storage that is no table",
+        "[site.B.storage.B-TAPE]",
+        "[site.B]\nstorage = 3\n[x]",
+        14,
+        "not a table",
+        "[site.B",
+    ),
+    ("no URL", "s3://bucket/b/", "bucket", 14, "'bucket' is not a URL", "s3://"),
+    ("unknown protocol", "s3://bucket/b/", "s4://bucket/b", 14, "s4: URLs", "backend"),
+    ("URL without place", "s3://bucket/b/", "s3://", 14, "names no place", "s3://host/folder"),
+    ("file URL with a host", "file:storage/a", "file://host/a", 7, "names no folder", "file:///folder"),
+    ("password in a URL", "s3://bucket/b/", "s3://me:pw@bucket/b", 14, "credentials", "configuration"),
+    ("kind", 'kind = "tape"', 'kind = "cloud"', 15, "'cloud'", '"disk"'),
+    ("writable", "writable = false", 'writable = "no"', 16, "'no'", "true or false"),
+    ("description", 'description = "here"', "description = 7", 4, "7, not text", "double quotes"),
+    (
+        "queue name twice",
+        "[site.B.storage.B-TAPE]",
+        '[site.B.queue.A-BATCH]\nstorage = "A-DISK"\n[site.B.storage.B-TAPE]',
+        13,
+        "A already has a queue",
+        "rename one",
+    ),
+    ("storage name twice", "B-TAPE]", "A-DISK]", 13, "A already has a storage", "rename one"),
+    ("one place twice", "s3://bucket/b/", "file:///base/storage/a", 14, "A-DISK has the same url", "of its own"),
+]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "line", "message", "hint"), [row[1:] for row in MISTAKES], ids=[r[0] for r in MISTAKES]
+)
+def test_a_mistake_names_line_object_and_remedy(old: str, new: str, line: int, message: str, hint: str) -> None:
+    assert old in GOOD
+    with pytest.raises(BadSiteFile) as caught:
+        parse(GOOD.replace(old, new), Path("/base"), "my.toml")
+    assert str(caught.value).startswith(f"my.toml:{line}:")
+    assert message in str(caught.value)
+    assert hint in caught.value.hint
+    assert caught.value.object.startswith(f"my.toml:{line}")
+
+
+def test_an_empty_file_has_no_sites() -> None:
+    with pytest.raises(BadSiteFile, match="there is no site"):
+        parse("", Path("/base"))
+
+
+def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(BadSiteFile, match="cannot read"):
+        read(tmp_path / "sites.toml")
