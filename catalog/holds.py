@@ -1,0 +1,104 @@
+"""Holds: somebody waits for files at a storage, and is told in the transaction of the last one's arrival."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from . import files
+from .connection import Connection
+
+
+@dataclass(frozen=True)
+class NewHold:
+    """A wait of one holder (unique; the catalog does not read it) for files at a storage."""
+
+    holder: str
+    storage_id: int
+    file_ids: Sequence[int]
+    dataset_id: int | None = None
+
+
+INSERT = """
+INSERT INTO hold (holder, storage_id, dataset_id, missing)
+SELECT holder, storage_id, dataset_id, 0
+FROM unnest($1::text[], $2::smallint[], $3::bigint[]) AS wish (holder, storage_id, dataset_id)
+ORDER BY holder
+ON CONFLICT (holder) DO NOTHING
+RETURNING id
+"""
+MISS = """
+WITH lacking AS (
+    INSERT INTO hold_file (hold_id, file_id, storage_id)
+    SELECT h.id, wish.file_id, h.storage_id
+    FROM unnest($2::text[], $3::bigint[]) AS wish (holder, file_id) JOIN hold h USING (holder)
+    WHERE h.id = ANY($1::bigint[])
+      AND NOT EXISTS (SELECT FROM replica r WHERE r.file_id = wish.file_id AND r.storage_id = h.storage_id)
+    ON CONFLICT DO NOTHING
+    RETURNING hold_id
+)
+UPDATE hold h SET missing = counted.missing
+FROM (SELECT hold_id, count(*) AS missing FROM lacking GROUP BY hold_id) counted
+WHERE h.id = counted.hold_id
+"""
+MISSING = "SELECT holder, missing FROM hold WHERE holder = ANY($1::text[])"
+LOCK_WAITING = """
+SELECT id FROM hold
+WHERE id IN (SELECT hold_id FROM hold_file WHERE storage_id = $1 AND file_id = ANY($2::bigint[]))
+ORDER BY id FOR UPDATE
+"""
+COUNT_DOWN = """
+WITH arrived AS (
+    DELETE FROM hold_file
+    WHERE hold_id = ANY($3::bigint[]) AND storage_id = $1 AND file_id = ANY($2::bigint[])
+    RETURNING hold_id
+)
+UPDATE hold h SET missing = h.missing - counted.files
+FROM (SELECT hold_id, count(*) AS files FROM arrived GROUP BY hold_id) counted
+WHERE h.id = counted.hold_id
+RETURNING h.holder, h.missing
+"""
+LOCK_HOLDERS = "SELECT id FROM hold WHERE holder = ANY($1::text[]) ORDER BY id FOR UPDATE"
+DROP = "DELETE FROM hold WHERE holder = ANY($1::text[])"
+NEEDING = "SELECT holder FROM hold WHERE dataset_id = $1 ORDER BY id"
+
+
+async def place(
+    conn: Connection, holder: str, storage_id: int, file_ids: Sequence[int], dataset_id: int | None = None
+) -> int:
+    """Wait for the files at the storage; the number still missing there (0: all there, and no hook is called).
+
+    Placing again under the same holder changes nothing: for other files drop the old hold first.
+    """
+    return (await place_many(conn, [NewHold(holder, storage_id, file_ids, dataset_id)]))[holder]
+
+
+async def place_many(conn: Connection, new: Sequence[NewHold]) -> dict[str, int]:
+    """The same for many holders at once: all files are locked in one order, so bunches never deadlock."""
+    # An arrival takes the same locks: it is either seen here as a replica, or sees the hold.
+    await files.lock(conn, {file_id for hold in new for file_id in hold.file_ids})
+    placed = await conn.fetch(
+        INSERT, [h.holder for h in new], [h.storage_id for h in new], [h.dataset_id for h in new]
+    )
+    pairs = [(hold.holder, file_id) for hold in new for file_id in hold.file_ids]
+    await conn.execute(MISS, [row["id"] for row in placed], [p[0] for p in pairs], [p[1] for p in pairs])
+    rows = await conn.fetch(MISSING, [h.holder for h in new])
+    return {row["holder"]: row["missing"] for row in rows}
+
+
+async def count_down(conn: Connection, storage_id: int, file_ids: Sequence[int]) -> list[str]:
+    """Take arrived files off all holds at the storage; the holders that miss nothing any more."""
+    waiting = [row["id"] for row in await conn.fetch(LOCK_WAITING, storage_id, file_ids)]
+    if not waiting:
+        return []
+    rows = await conn.fetch(COUNT_DOWN, storage_id, file_ids, waiting)
+    return sorted(row["holder"] for row in rows if row["missing"] == 0)
+
+
+async def drop(conn: Connection, holders: Sequence[str]) -> None:
+    """Let go, whether satisfied or not; unknown holders are none."""
+    await conn.execute(LOCK_HOLDERS, holders)
+    await conn.execute(DROP, holders)
+
+
+async def needing(conn: Connection, dataset_id: int) -> list[str]:
+    """Who needs the dataset: every holder that has not let go, satisfied or not."""
+    return [row["holder"] for row in await conn.fetch(NEEDING, dataset_id)]
