@@ -1,6 +1,9 @@
 """One pool of connections to the one database; every statement runs over asyncpg."""
 
+import asyncio
 import json
+from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, TypeAlias
 
 import asyncpg
@@ -33,3 +36,28 @@ async def connect(url: str, *, size: int = 10) -> Pool:
             hint="see `prodchain status`; with your own PostgreSQL check PRODCHAIN_DATABASE_URL",
         ) from error
     return pool
+
+
+async def one(conn: Connection, statement: str, *values: object) -> asyncpg.Record:
+    """The row of a statement that always has one."""
+    row: asyncpg.Record | None = await conn.fetchrow(statement, *values)
+    if row is None:
+        raise LookupError(f"no row for {statement.split()[:6]}")
+    return row
+
+
+LOST = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError)
+"""What a statement raises when the database cannot serve it."""
+
+
+async def listen(pool: Pool, channel: str, heard: Callable[[str], None], begin: Callable[[], None]) -> None:
+    """Pass on what is notified until cancelled; ``begin`` is called on each (re)connection, as news may be lost."""
+    while True:
+        with suppress(*LOST):
+            lost = asyncio.Event()
+            async with pool.acquire() as conn:
+                conn.add_termination_listener(lambda *_, lost=lost: lost.set())
+                await conn.add_listener(channel, lambda *news: heard(str(news[3])))
+                begin()
+                await lost.wait()
+        await asyncio.sleep(1)

@@ -257,6 +257,13 @@ class Pilot(SQLModel, table=True):
     empty_polls: int = Field(default=0, sa_column_kwargs={"server_default": "0"})
 
 
+class Agent(SQLModel, table=True):
+    """A background agent's sign of life."""
+
+    name: str = Field(primary_key=True)
+    seen_at: datetime = Field(default_factory=now, sa_column=time_column())
+
+
 class JobLog(SQLModel, table=True):
     """A piece of a job's log, keyed by where it starts (characters), so that a repeated report changes nothing."""
 

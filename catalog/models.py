@@ -96,6 +96,8 @@ class Storage(SQLModel, table=True):
     url: str
     kind: StorageKind = Field(default=StorageKind.DISK, sa_type=Text)
     writable: bool = True
+    home: bool = False
+    """Where results end up unless a task says otherwise; one storage has it."""
 
 
 class Dataset(SQLModel, table=True):

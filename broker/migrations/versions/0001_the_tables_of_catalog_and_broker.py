@@ -38,6 +38,12 @@ def ways(table: tuple[tuple[str, str], ...]) -> list[dict[str, str]]:
 
 def upgrade() -> None:
     op.create_table(
+        "agent",
+        sa.Column("name", sa.String(), nullable=False),
+        sa.Column("seen_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
+        sa.PrimaryKeyConstraint("name"),
+    )
+    op.create_table(
         "dataset",
         sa.Column("id", sa.BigInteger(), sa.Identity(always=False), nullable=False),
         sa.Column("scope", sa.Text(collation="C"), nullable=False),
@@ -161,6 +167,7 @@ def upgrade() -> None:
         sa.Column("url", sa.String(), nullable=False),
         sa.Column("kind", sa.Text(), server_default=sa.text("'disk'"), nullable=False),
         sa.Column("writable", sa.Boolean(), server_default=sa.text("'True'"), nullable=False),
+        sa.Column("home", sa.Boolean(), server_default=sa.text("'False'"), nullable=False),
         sa.ForeignKeyConstraint(
             ["site"],
             ["site.name"],
@@ -533,4 +540,4 @@ def upgrade() -> None:
     op.bulk_insert(sa.table("job_way", sa.column("before"), sa.column("state")), ways(JOB_WAYS))
     op.bulk_insert(sa.table("task_way", sa.column("before"), sa.column("state")), ways(TASK_WAYS))
     for statement in re.split(r"\n\n(?=CREATE|--)", Path(__file__).with_name("0001_guards.sql").read_text()):
-        op.execute(sa.DDL(statement.replace("%", "%%")))
+        op.execute(sa.text(statement.replace(":", "\\:")))

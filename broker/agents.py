@@ -1,0 +1,129 @@
+"""The background agents, one process: ``python -m prodchain.broker.agents``.
+
+Each agent is a function that does what there is to do in transactions of its own and says how much it was. It runs
+when NOTIFY says that there may be work, and every second in any case: news may be lost, work may not.
+"""
+
+import asyncio
+import logging
+import os
+import signal
+import socket
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from typing import TypeAlias
+
+import asyncpg
+
+from prodchain.catalog.errors import CatalogError
+from prodchain.catalog.mover import Mover
+
+from . import generation, hooks, placement, watching
+from .database import LOST, Connection, Pool, connect, listen
+from .errors import BrokerError
+from .settings import Settings
+
+log = logging.getLogger("prodchain.agents")
+Step: TypeAlias = Callable[[], Awaitable[int]]
+IDLE_S = 1.0
+FOLD_S = 30.0
+
+
+class Agents:
+    """The loops over one pool; ``stop`` lets each finish its transaction."""
+
+    def __init__(self, pool: Pool, settings: Settings) -> None:
+        self._pool = pool
+        self._settings = settings
+        self._mover = Mover(pool, f"{socket.gethostname()}:{os.getpid()}", settings.movers)
+        self._stopping = asyncio.Event()
+        self._wake: dict[str, asyncio.Event] = {}
+
+    def stop(self) -> None:
+        self._stopping.set()
+        for event in self._wake.values():
+            event.set()
+
+    async def run(self) -> None:
+        """Run all agents until ``stop``."""
+        listener = asyncio.create_task(listen(self._pool, "prodchain_work", self._heard, lambda: None))
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._loop("generate", self._each(generation.dirty_tasks, generation.generate)))
+            group.create_task(self._loop("place", self._each(placement.waiting_tasks, self._place)))
+            group.create_task(self._loop("move", self._mover.step))
+            group.create_task(self._loop("clean", self._mover.clean))
+            group.create_task(self._loop("close", self._once(watching.complete)))
+            group.create_task(self._loop("watch", self._once(watching.reclaim)))
+            group.create_task(self._loop("sweep", self._once(watching.sweep)))
+            group.create_task(self._loop("fold", self._once(watching.fold), FOLD_S))
+        listener.cancel()
+
+    async def _loop(self, name: str, step: Step, idle_s: float = IDLE_S) -> None:
+        wake = self._wake.setdefault(name, asyncio.Event())
+        while not self._stopping.is_set():
+            wake.clear()
+            done = 0
+            try:
+                done = await step()
+                await self._alive(name)
+            except (*LOST, CatalogError, BrokerError):
+                log.exception("agent %s", name)
+            if not done:
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(wake.wait(), idle_s)
+
+    async def _alive(self, name: str) -> None:
+        await self._pool.execute(
+            "INSERT INTO agent (name) VALUES ($1) ON CONFLICT (name) DO UPDATE SET seen_at = now()", name
+        )
+
+    def _once(self, work: Callable[[Connection], Awaitable[int]]) -> Step:
+        async def run() -> int:
+            async with self._pool.acquire() as conn, conn.transaction():
+                return await work(conn)
+
+        return run
+
+    def _each(
+        self, find: Callable[[Connection], Awaitable[list[int]]], work: Callable[[Connection, int], Awaitable[int]]
+    ) -> Step:
+        """A transaction for each task, so that one that cannot be served does not stop the others."""
+
+        async def run() -> int:
+            done = 0
+            async with self._pool.acquire() as conn:
+                for task_id in await find(conn):
+                    try:
+                        async with conn.transaction():
+                            done += await work(conn, task_id)
+                    except (asyncpg.DataError, asyncpg.IntegrityConstraintViolationError, CatalogError, BrokerError):
+                        log.exception("task %s", task_id)
+            return done
+
+        return run
+
+    async def _place(self, conn: Connection, task_id: int) -> int:
+        return await placement.place(conn, task_id, self._settings.heartbeat_s)
+
+    def _heard(self, payload: str) -> None:
+        event = self._wake.get(payload)
+        if event is not None:
+            event.set()
+
+
+async def main() -> None:
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    hooks.install()
+    settings = Settings()
+    pool = await connect(settings.database_url)
+    agents = Agents(pool, settings)
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, agents.stop)
+    log.info("agents run, pid %s", os.getpid())
+    await agents.run()
+    await pool.close()
+
+
+if __name__ == "__main__":
+    asyncio.run(main())

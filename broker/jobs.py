@@ -1,0 +1,143 @@
+"""What happens to jobs whoever asks for it: definition, cancelling, failing with a new attempt."""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+
+from prodchain.catalog import holds
+
+from .database import Connection
+from .errors import NotFound, WrongState
+from .models import Job
+from .splitting import Work
+from .states import JOB_FINAL, TASK_OPEN, JobState
+
+GARBAGE_AFTER_S = 120.0
+"""When to delete what a lost run may have stored: a pilot that still runs has been told, or gave up, by then."""
+
+
+def release_holder(job_id: int) -> str:
+    """Holds the inputs of a job at its site."""
+    return f"release:{job_id}"
+
+
+def deliver_holder(job_id: int) -> str:
+    """Holds the outputs of a job at their destination."""
+    return f"deliver:{job_id}"
+
+
+async def get(conn: Connection, job_id: int, *, lock: bool = False) -> Job:
+    row = await conn.fetchrow(f"SELECT * FROM job WHERE id = $1 {'FOR UPDATE' if lock else ''}", job_id)  # noqa: S608
+    if row is None:
+        raise NotFound(f"there is no job {job_id}", object=f"job {job_id}", hint="see `prodchain job ls`")
+    return Job.model_validate(dict(row))
+
+
+async def define(
+    conn: Connection,
+    task_id: int,
+    works: Sequence[tuple[Work, int]],
+    *,
+    priority: int,
+    actor: str,
+    reason: str,
+) -> None:
+    """Insert jobs for pieces of work, each with its attempt number."""
+    rows = await conn.fetch(
+        """
+        INSERT INTO job (task_id, number, attempt, priority, events, work, actor, reason)
+        SELECT $1, number, attempt, $2, events, work, $3, $4
+        FROM unnest($5::int[], $6::int[], $7::int[], $8::jsonb[]) AS new (number, attempt, events, work)
+        RETURNING id, number
+        """,
+        task_id,
+        priority,
+        actor,
+        reason,
+        [work.number for work, _ in works],
+        [attempt for _, attempt in works],
+        [work.events for work, _ in works],
+        [asdict(work) for work, _ in works],
+    )
+    ids = {row["number"]: row["id"] for row in rows}
+    reads = [(ids[work.number], file) for work, _ in works for file in work.files]
+    await conn.execute(
+        "INSERT INTO job_input (job_id, file_id) SELECT * FROM unnest($1::bigint[], $2::bigint[])",
+        [job for job, _ in reads],
+        [file for _, file in reads],
+    )
+
+
+async def end(
+    conn: Connection, ids: Sequence[int], state: JobState, actor: str, reason: str, exit_code: int | None = None
+) -> None:
+    """Move jobs that are not final to a final state without outputs; free what they held, doom what they stored.
+
+    Holds go first: an arrival locks holds before jobs, and so do we.
+    """
+    await holds.drop(conn, [name(job) for job in ids for name in (release_holder, deliver_holder)])
+    rows = await conn.fetch(
+        """
+        UPDATE job SET state = $2, actor = $3, reason = $4, exit_code = $5,
+               error = CASE WHEN $2 = 'failed' THEN $4 ELSE error END, changed_at = now()
+        WHERE id = ANY($1) AND NOT state = ANY($6) RETURNING id
+        """,
+        list(ids),
+        state,
+        actor,
+        reason,
+        exit_code,
+        list(JOB_FINAL),
+    )
+    ended = [row["id"] for row in rows]
+    await conn.execute("DELETE FROM lease WHERE job_id = ANY($1)", ended)
+    await conn.execute(
+        """
+        INSERT INTO garbage (storage_id, scope, name, not_before)
+        SELECT q.storage_id, d.scope, o ->> 'lfn', now() + make_interval(secs => $2)
+        FROM job j JOIN queue q ON q.id = j.queue_id
+        JOIN task t ON t.id = j.task_id JOIN dataset d ON d.id = t.output_id
+        CROSS JOIN jsonb_array_elements(j.spec -> 'outputs') AS o
+        WHERE j.id = ANY($1) AND j.pilot IS NOT NULL
+        """,
+        ended,
+        GARBAGE_AFTER_S,
+    )
+
+
+async def cancel(conn: Connection, ids: Sequence[int], actor: str, reason: str) -> None:
+    """Cancel jobs wherever they are; a pilot that has one is told at its next call."""
+    await end(conn, ids, JobState.CANCELLED, actor, reason)
+
+
+async def kill(conn: Connection, job_id: int, actor: str, reason: str) -> Job:
+    """Cancel one job; WrongState if it is final already."""
+    job = await get(conn, job_id)
+    if job.state in JOB_FINAL:
+        raise WrongState(
+            f"job {job_id} is {job.state} already",
+            object=f"job {job_id}",
+            hint="only jobs that wait or run can be killed",
+        )
+    await cancel(conn, [job_id], actor, reason)
+    return await get(conn, job_id)
+
+
+async def fail(conn: Connection, job: Job, actor: str, reason: str, *, exit_code: int | None = None) -> None:
+    """Fail one run and, in the same transaction, define the next attempt if the task allows one more."""
+    assert job.id is not None
+    await end(conn, [job.id], JobState.FAILED, actor, reason, exit_code)
+    allowed = await conn.fetchval(
+        "SELECT (request ->> 'max_attempts')::int FROM task WHERE id = $1 AND state = ANY($2)",
+        job.task_id,
+        list(TASK_OPEN),
+    )
+    if allowed is not None and job.attempt < allowed:
+        work = Work.load(job.work)
+        await define(
+            conn,
+            job.task_id,
+            [(work, job.attempt + 1)],
+            priority=job.priority,
+            actor=actor,
+            reason=f"attempt {job.attempt + 1} of {allowed}: job {job.id} failed",
+        )

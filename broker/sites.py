@@ -1,0 +1,95 @@
+"""The sites file becomes the tables: what is declared is made so, and every difference is told."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from prodchain.catalog import sites as catalog_sites
+from prodchain.catalog.models import StorageKind
+
+from .database import Connection
+from .models import QueueStatus
+from .sitefile import SiteFile
+
+
+async def apply(conn: Connection, file: SiteFile, *, dry_run: bool = False) -> list[str]:
+    """Make sites, storages and queues as the file says; returns each difference as a line.
+
+    A queue that the file does not name any more goes offline; storages stay, since they hold files.
+    """
+    changes = _difference(await _declared(conn), _wanted(file))
+    if dry_run or not changes:
+        return changes
+    await catalog_sites.upsert(
+        conn,
+        [catalog_sites.SiteSpec(site.name, site.description) for site in file.sites],
+        [
+            catalog_sites.StorageSpec(s.name, s.site, s.url, StorageKind(s.kind), s.writable, s.name == file.home)
+            for s in file.storages
+        ],
+    )
+    await conn.execute(
+        """
+        INSERT INTO queue (name, site, storage_id, status, slots, cores, memory_mb, walltime_s)
+        SELECT w.name, w.site, s.id, $8, w.slots, w.cores, w.memory_mb, w.walltime_s
+        FROM unnest($1::text[], $2::text[], $3::text[], $4::int[], $5::int[], $6::int[], $7::int[])
+             AS w (name, site, storage, slots, cores, memory_mb, walltime_s)
+        JOIN storage s ON s.name = w.storage ORDER BY w.name
+        ON CONFLICT (name) DO UPDATE SET site = excluded.site, storage_id = excluded.storage_id,
+            status = excluded.status, slots = excluded.slots, cores = excluded.cores,
+            memory_mb = excluded.memory_mb, walltime_s = excluded.walltime_s
+        """,
+        *([getattr(queue, name) for queue in file.queues] for name in _QUEUE),
+        QueueStatus.ONLINE,
+    )
+    await conn.execute(
+        "UPDATE queue SET status = $2 WHERE name <> ALL($1)",
+        [queue.name for queue in file.queues],
+        QueueStatus.OFFLINE,
+    )
+    await conn.execute("SELECT pg_notify('prodchain_work', 'place')")
+    return changes
+
+
+_QUEUE = ("name", "site", "storage", "slots", "cores", "memory_mb", "walltime_s")
+
+
+def _wanted(file: SiteFile) -> dict[str, dict[str, Any]]:
+    found: dict[str, dict[str, Any]] = {f"site {site.name}": {"description": site.description} for site in file.sites}
+    for storage in file.storages:
+        found[f"storage {storage.name}"] = {
+            "site": storage.site,
+            "url": storage.url,
+            "kind": storage.kind,
+            "writable": storage.writable,
+            "home": storage.name == file.home,
+        }
+    for queue in file.queues:
+        found[f"queue {queue.name}"] = {name: getattr(queue, name) for name in _QUEUE[1:]} | {"status": "online"}
+    return found
+
+
+async def _declared(conn: Connection) -> dict[str, dict[str, Any]]:
+    sites = await conn.fetch("SELECT name, description FROM site")
+    storages = await conn.fetch("SELECT name, site, url, kind, writable, home FROM storage")
+    queues = await conn.fetch(
+        """
+        SELECT q.name, q.site, s.name AS storage, q.slots, q.cores, q.memory_mb, q.walltime_s, q.status
+        FROM queue q JOIN storage s ON s.id = q.storage_id
+        """
+    )
+    return {**_keyed("site", sites), **_keyed("storage", storages), **_keyed("queue", queues)}
+
+
+def _keyed(kind: str, rows: Sequence[Any]) -> dict[str, dict[str, Any]]:
+    return {f"{kind} {row['name']}": {k: v for k, v in row.items() if k != "name"} for row in rows}
+
+
+def _difference(before: dict[str, dict[str, Any]], after: dict[str, dict[str, Any]]) -> list[str]:
+    changes = [f"{name}: new" for name in after if name not in before]
+    for name, values in after.items():
+        for key, value in values.items():
+            if name in before and before[name][key] != value:
+                changes.append(f"{name}: {key} {before[name][key]!r} -> {value!r}")
+    gone = (name for name in before if name not in after and name.startswith("queue "))
+    changes += [f"{name}: goes offline" for name in gone if before[name]["status"] != "offline"]
+    return sorted(changes)

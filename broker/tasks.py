@@ -1,0 +1,151 @@
+"""Tasks as their owners see them: submitted once whatever is repeated, killed, tried again."""
+
+from prodchain.catalog import datasets
+from prodchain.catalog.models import Dataset, DatasetKind
+from prodchain.catalog.names import Did, parse_did
+
+from .database import Connection, one
+from .errors import BadRequest, NotFound, TaskConflict, WrongState
+from .jobs import cancel, define
+from .models import Task
+from .requests import TaskRequest
+from .splitting import Work
+from .states import JOB_FINAL, TASK_FINAL, TaskState
+
+
+async def get(conn: Connection, task_id: int, *, lock: bool = False) -> Task:
+    row = await conn.fetchrow(f"SELECT * FROM task WHERE id = $1 {'FOR UPDATE' if lock else ''}", task_id)  # noqa: S608
+    if row is None:
+        raise NotFound(f"there is no task {task_id}", object=f"task {task_id}", hint="see `prodchain task ls`")
+    return Task.model_validate(dict(row))
+
+
+async def submit(conn: Connection, request: TaskRequest, owner: str) -> tuple[Task, bool]:
+    """Make the task, or find the one that was made of the same request before; says which.
+
+    Raises TaskConflict where the output dataset belongs to other work, DatasetNotFound for an unknown input.
+    """
+    output = parse_did(request.output)
+    known = await _known(conn, output, request)
+    if known is not None:
+        return known, False
+    source = await datasets.get(conn, parse_did(request.input)) if request.input else None
+    destination = await _destination(conn, request.destination)
+    target = await _output_dataset(conn, output, owner)
+    row = await conn.fetchrow(
+        """
+        INSERT INTO task (key, step, owner, request, run, priority, input_id, output_id, destination_id,
+                          actor, reason)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
+        ON CONFLICT (key) DO NOTHING RETURNING *
+        """,
+        str(output),
+        request.step,
+        owner,
+        request.model_dump(),
+        request.run,
+        request.priority,
+        source.id if source else None,
+        target.id,
+        destination,
+        f"user:{owner}",
+        "submitted",
+    )
+    if row is None:  # another submission of the same key was faster
+        known = await _known(conn, output, request)
+        assert known is not None  # the conflict showed it
+        return known, False
+    await conn.execute("SELECT pg_notify('prodchain_work', 'generate')")
+    return Task.model_validate(dict(row)), True
+
+
+async def _known(conn: Connection, output: Did, request: TaskRequest) -> Task | None:
+    row = await conn.fetchrow("SELECT * FROM task WHERE key = $1", str(output))
+    if row is None:
+        return None
+    task = Task.model_validate(dict(row))
+    before, new = TaskRequest.model_validate(task.request).content(), request.content()
+    different = sorted(name for name in new if new[name] != before[name])
+    if different:
+        what = "; ".join(f"{name}: {before[name]!r} then, {new[name]!r} now" for name in different)
+        raise TaskConflict(
+            f"task {task.id} makes {output} from another request ({what})",
+            object=str(output),
+            hint="repeat the request unchanged, or give the output another name (a new tag)",
+        )
+    return task
+
+
+async def _output_dataset(conn: Connection, output: Did, owner: str) -> Dataset:
+    dataset = await datasets.create(conn, output, DatasetKind.PRODUCTION, owner)
+    if dataset.state != "open" or dataset.files:
+        raise TaskConflict(
+            f"the dataset {output} exists, with {dataset.files} files that no task made",
+            object=str(output),
+            hint="give the output another name (a new tag)",
+        )
+    return dataset
+
+
+async def _destination(conn: Connection, name: str | None) -> int:
+    row = await conn.fetchrow("SELECT id FROM storage WHERE name = $1 OR ($1 IS NULL AND home)", name)
+    if row is None:
+        names = [r["name"] for r in await conn.fetch("SELECT name FROM storage ORDER BY name")]
+        raise BadRequest(
+            f"there is no storage {name}" if name else "no home storage is configured",
+            object=f"storage {name}" if name else "sites",
+            hint=f"known storages: {', '.join(names) or 'none'}; see `prodchain site apply --help`",
+        )
+    return int(row["id"])
+
+
+async def kill(conn: Connection, task_id: int, actor: str, reason: str) -> Task:
+    """Abort a task and cancel its jobs; a final task stays as it is."""
+    task = await get(conn, task_id, lock=True)
+    if task.state in TASK_FINAL:
+        return task
+    rows = await conn.fetch("SELECT id FROM job WHERE task_id = $1 AND NOT state = ANY($2)", task_id, list(JOB_FINAL))
+    await cancel(conn, [row["id"] for row in rows], actor, f"task {task_id} was killed: {reason}")
+    return await _move(conn, task_id, TaskState.ABORTED, actor, reason)
+
+
+async def retry(conn: Connection, task_id: int, actor: str) -> Task:
+    """Give every piece of work that failed for good (or was cancelled) a new attempt."""
+    task = await get(conn, task_id, lock=True)
+    if task.state not in (TaskState.FAILED, TaskState.FINISHED, TaskState.ABORTED):
+        raise WrongState(
+            f"task {task_id} is {task.state}: there is nothing to retry",
+            object=f"task {task_id}",
+            hint="retry works on failed, finished (partly) and aborted tasks",
+        )
+    rows = await conn.fetch(
+        """
+        SELECT DISTINCT ON (number) number, attempt, state, work, priority FROM job
+        WHERE task_id = $1 ORDER BY number, attempt DESC
+        """,
+        task_id,
+    )
+    lost = [row for row in rows if row["state"] != "finished"]
+    await define(
+        conn,
+        task_id,
+        [(Work.load(row["work"]), row["attempt"] + 1) for row in lost],
+        priority=task.priority,
+        actor=actor,
+        reason="task retry",
+    )
+    await conn.execute("UPDATE task SET dirty = true WHERE id = $1", task_id)
+    return await _move(conn, task_id, TaskState.RUNNING, actor, f"retry of {len(lost)} jobs")
+
+
+async def _move(conn: Connection, task_id: int, state: TaskState, actor: str, reason: str) -> Task:
+    row = await one(
+        conn,
+        "UPDATE task SET state = $2, actor = $3, reason = $4, changed_at = now() WHERE id = $1 RETURNING *",
+        task_id,
+        state,
+        actor,
+        reason,
+    )
+    await conn.execute("SELECT pg_notify('prodchain_work', 'generate')")
+    return Task.model_validate(dict(row))

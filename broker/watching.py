@@ -1,0 +1,110 @@
+"""What nobody reports: leases that ran out, tasks that are complete, counters that want folding, datasets expired."""
+
+from prodchain.catalog import datasets
+
+from .database import Connection
+from .jobs import cancel, fail
+from .models import Job
+from .states import JOB_FINAL, TaskState
+
+ACTOR = "watch"
+FOLD_ABOVE = 64
+"""Rows of job_count per task that are worth folding into one per state."""
+
+
+async def reclaim(conn: Connection) -> int:
+    """Fail the jobs whose pilots were not heard of within the lease; their work gets a new attempt."""
+    rows = await conn.fetch(
+        """
+        SELECT j.*, l.until FROM job j JOIN lease l ON l.job_id = j.id
+        WHERE l.until < now() ORDER BY j.id LIMIT 500 FOR UPDATE OF j, l SKIP LOCKED
+        """
+    )
+    for row in rows:
+        job = Job.model_validate(dict(row))
+        await fail(
+            conn, job, ACTOR, f"lost heartbeat: pilot {job.pilot} was not heard of since {row['until']:%H:%M:%S} UTC"
+        )
+    return len(rows)
+
+
+async def sweep(conn: Connection) -> int:
+    """Cancel jobs that a retry defined while their task was being killed."""
+    rows = await conn.fetch(
+        """
+        SELECT u.job_id FROM unplaced u JOIN task t ON t.id = u.task_id
+        WHERE t.state IN ('aborted', 'failed', 'finished') ORDER BY u.job_id LIMIT 1000
+        """
+    )
+    if rows:
+        await cancel(conn, [row["job_id"] for row in rows], ACTOR, "its task has ended")
+    return len(rows)
+
+
+async def complete(conn: Connection) -> int:
+    """End the tasks that have made all their jobs and whose jobs are all final; close what they completed."""
+    rows = await conn.fetch(
+        """
+        SELECT t.id, t.numbers, t.output_id, n.finished FROM task t CROSS JOIN LATERAL (
+            SELECT coalesce(sum(c.jobs) FILTER (WHERE c.state = 'finished'), 0)::int AS finished,
+                   coalesce(sum(c.jobs) FILTER (WHERE NOT c.state = ANY($1)), 0)::int AS alive
+            FROM job_count c WHERE c.task_id = t.id
+        ) AS n
+        WHERE t.state IN ('ready', 'running') AND t.generated AND n.alive = 0
+        ORDER BY t.id FOR UPDATE OF t
+        """,
+        list(JOB_FINAL),
+    )
+    for row in rows:
+        finished, numbers = row["finished"], row["numbers"]
+        if finished == numbers:
+            state, reason = TaskState.DONE, f"all {numbers} jobs finished"
+        elif finished:
+            state, reason = TaskState.FINISHED, f"{finished} of {numbers} jobs finished, the others failed for good"
+        else:
+            state, reason = TaskState.FAILED, f"none of {numbers} jobs finished"
+        await _end(conn, row["id"], state, reason)
+        if state == TaskState.DONE:
+            await _close(conn, row["output_id"])
+    return len(rows)
+
+
+async def _end(conn: Connection, task_id: int, state: TaskState, reason: str) -> None:
+    await conn.execute(
+        "UPDATE task SET state = $2, actor = $3, reason = $4, changed_at = now() WHERE id = $1",
+        task_id,
+        state,
+        ACTOR,
+        reason,
+    )
+
+
+async def _close(conn: Connection, output_id: int) -> None:
+    """Close a task's output dataset and the sub-datasets that gathered it."""
+    subs = await conn.fetch(
+        """
+        SELECT s.id FROM dataset d JOIN dataset s ON s.scope = d.scope AND s.kind = 'sub'
+             AND s.name LIKE replace(replace(replace(d.name, '\\', '\\\\'), '_', '\\_'), '%', '\\%') || '\\_sub.%'
+        WHERE d.id = $1
+        """,
+        output_id,
+    )
+    for dataset_id in (*(row["id"] for row in subs), output_id):
+        await datasets.close(conn, dataset_id)
+
+
+async def fold(conn: Connection) -> int:
+    """Sum up the counters of tasks that have gathered many rows; readers see the same numbers at any moment."""
+    tasks = await conn.fetch(
+        "SELECT task_id FROM job_count GROUP BY task_id HAVING count(*) > $1 LIMIT 200", FOLD_ABOVE
+    )
+    await conn.execute(
+        """
+        WITH old AS (DELETE FROM job_count WHERE task_id = ANY($1) RETURNING task_id, queue_id, state, jobs, events)
+        INSERT INTO job_count (task_id, queue_id, state, jobs, events)
+        SELECT task_id, queue_id, state, sum(jobs), sum(events) FROM old GROUP BY task_id, queue_id, state
+        HAVING sum(jobs) <> 0
+        """,
+        [row["task_id"] for row in tasks],
+    )
+    return len(tasks)
