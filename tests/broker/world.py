@@ -1,0 +1,162 @@
+"""A broker without its processes: two sites, tasks, the agents' steps by hand, pilots that report at once."""
+
+import uuid
+import zlib
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from prodchain.broker import generation, hooks, placement, reports, sitefile, sites, tasks, watching
+from prodchain.broker.database import Connection, Pool
+from prodchain.broker.matching import Dispatcher
+from prodchain.broker.models import Task
+from prodchain.broker.requests import TaskRequest
+from prodchain.catalog import replicas
+from prodchain.pilot_agent.messages import Acquire, Answer, JobSpec, Stored, Update, Updates
+
+SITES = """
+home = "A-DISK"
+[site.A.storage.A-DISK]
+url = "file:a"
+[site.A.queue.A-BATCH]
+storage = "A-DISK"
+slots = 2
+[site.B.storage.B-DISK]
+url = "file:b"
+[site.B.queue.B-BATCH]
+storage = "B-DISK"
+slots = 2
+"""
+LEASE_S = 30.0
+
+
+def evgen(**changes: Any) -> TaskRequest:
+    document = {
+        "step": "evgen",
+        "output": "mc26.700001.Z.evgen.EVNT.v1",
+        "command": ["Gen_tf.py", "--maxEvents={events}", "--firstEvent={first_event}", "--randomSeed={seed}"],
+        "events": 100,
+        "events_per_job": 25,
+    }
+    return TaskRequest.model_validate(document | changes)
+
+
+def sim(**changes: Any) -> TaskRequest:
+    document = {
+        "step": "sim",
+        "input": "mc26.700001.Z.evgen.EVNT.v1",
+        "output": "mc26.700001.Z.simul.HITS.v1",
+        "command": ["Sim_tf.py", "--inputEVNTFile={inputs}", "--skipEvents={skip}", "--outputHITSFile={output}"],
+    }
+    return TaskRequest.model_validate(document | changes)
+
+
+@dataclass
+class World:
+    pool: Pool
+    folder: Path
+    dispatcher: Dispatcher = field(init=False)
+
+    async def start(self) -> None:
+        hooks.install()
+        self.dispatcher = Dispatcher(self.pool, LEASE_S)
+        async with self.pool.acquire() as conn, conn.transaction():
+            await sites.apply(conn, sitefile.parse(SITES, self.folder))
+
+    async def submit(self, request: TaskRequest, owner: str = "ann") -> Task:
+        async with self.pool.acquire() as conn, conn.transaction():
+            task, _ = await tasks.submit(conn, request, owner)
+        return task
+
+    async def agents(self) -> None:
+        """Generation and placement, and what watches, until nothing changes; no copies are made."""
+        async with self.pool.acquire() as conn:
+            changed = 1
+            while changed:
+                changed = 0
+                for task_id in await generation.dirty_tasks(conn):
+                    async with conn.transaction():
+                        changed += await generation.generate(conn, task_id)
+                for task_id in await placement.waiting_tasks(conn):
+                    async with conn.transaction():
+                        changed += await placement.place(conn, task_id, 1.0)
+                async with conn.transaction():
+                    changed += await watching.reclaim(conn)
+                async with conn.transaction():
+                    changed += await watching.sweep(conn)
+                async with conn.transaction():
+                    changed += await watching.complete(conn)
+
+    async def move(self, limit: int = 1000) -> int:
+        """Let queued transfers arrive, as the mover does after it has verified the copy."""
+        rows = await self.fetch(
+            "SELECT file_id, storage_id FROM transfer WHERE state = 'queued' ORDER BY file_id LIMIT $1", limit
+        )
+        for row in rows:
+            async with self.pool.acquire() as conn, conn.transaction():
+                await replicas.arrive(conn, row["storage_id"], [row["file_id"]])
+        return len(rows)
+
+    async def acquire(self, queue: str, pilot: str = "p1", request: str | None = None) -> JobSpec | None:
+        queue_id = await self.value("SELECT id FROM queue WHERE name = $1", queue)
+        ask = Acquire(pilot, request or uuid.uuid4().hex, "node1", 1, 2000, 3600, wait_s=0)
+        answer = await self.dispatcher.acquire(queue_id, ask)
+        return answer.jobs[0] if answer.jobs else None
+
+    async def report(self, queue: str, pilot: str, *updates: Update) -> list[Answer]:
+        queue_id = await self.value("SELECT id FROM queue WHERE name = $1", queue)
+        async with self.pool.acquire() as conn, conn.transaction():
+            return (await reports.apply(conn, queue_id, Updates(pilot, list(updates)), LEASE_S)).answers
+
+    async def run_one(self, queue: str, pilot: str = "p1") -> JobSpec | None:
+        """A pilot takes a job, runs it and reports success."""
+        spec = await self.acquire(queue, pilot)
+        if spec is not None:
+            await self.report(queue, pilot, Update(spec.job, "running"))
+            await self.report(queue, pilot, finished(spec))
+        return spec
+
+    async def run_all(self) -> None:
+        """Pilots of both queues, agents and movers, until nothing is left to do."""
+        busy = True
+        while busy:
+            await self.agents()
+            ran = [await self.run_one(queue) for queue in ("A-BATCH", "B-BATCH")]
+            moved = await self.move()
+            busy = any(ran) or moved > 0
+        await self.agents()
+
+    async def fetch(self, statement: str, *values: object) -> list[Any]:
+        return list(await self.pool.fetch(statement, *values))
+
+    async def value(self, statement: str, *values: object) -> Any:
+        return await self.pool.fetchval(statement, *values)
+
+    async def states(self, task: Task) -> list[str]:
+        rows = await self.fetch("SELECT state FROM job WHERE task_id = $1 ORDER BY id", task.id)
+        return [row["state"] for row in rows]
+
+    async def expire(self, job_id: int) -> None:
+        await self.pool.execute("UPDATE lease SET until = now() - interval '1 s' WHERE job_id = $1", job_id)
+
+
+def finished(spec: JobSpec, events: int = 25) -> Update:
+    content = spec.outputs[0].lfn.encode()
+    stored = [
+        Stored(
+            output.lfn,
+            str(uuid.uuid5(uuid.NAMESPACE_URL, output.lfn)),
+            len(content),
+            f"{zlib.adler32(content):08x}",
+            events,
+        )
+        for output in spec.outputs
+    ]
+    return Update(spec.job, "finished", exit_code=0, outputs=stored)
+
+
+async def inside(pool: Pool, work: Any, *values: Any) -> Any:
+    """Call a function that takes a connection, in a transaction of its own."""
+    conn: Connection
+    async with pool.acquire() as conn, conn.transaction():
+        return await work(conn, *values)
