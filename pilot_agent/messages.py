@@ -39,7 +39,10 @@ class Output(_Message):
 
 @dataclass
 class JobSpec(_Message):
-    """A job as the pilot gets it. ``command`` runs in the work directory, which holds the inputs by their LFN."""
+    """A job as the pilot gets it. ``command`` runs in the work directory, which holds the inputs by their LFN.
+
+    A pilot that has heard nothing from the broker for ``lease_s`` knows that the job is not its own any more.
+    """
 
     job: int
     task: int
@@ -49,6 +52,7 @@ class JobSpec(_Message):
     outputs: list[Output]
     walltime_s: int
     heartbeat_s: float
+    lease_s: float = 600.0
     nested: ClassVar[dict[str, type[_Message]]] = {"inputs": Input, "outputs": Output}
 
 
