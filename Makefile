@@ -1,0 +1,42 @@
+# Two commands for a newcomer: make demo, make test. Needs Python >= 3.11 and network for pip.
+PYTHON ?= python3
+BIN := .venv/bin
+FOLDERS := broker catalog cli flows pilot_agent tasks
+
+.PHONY: install demo test acceptance lint services clean
+
+install: .venv/installed build/ns
+
+.venv/installed: pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "prodchain needs Python 3.11 or newer; set PYTHON=")'
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[physics,dev]'
+	touch $@
+
+# One name for each folder, for type checkers that do not follow editable installs.
+build/ns:
+	mkdir -p build/ns/prodchain
+	for folder in $(FOLDERS); do ln -sfn ../../../$$folder build/ns/prodchain/$$folder; done
+
+demo: install
+	$(BIN)/prodchain demo
+
+test: install
+	$(BIN)/python -m pytest -m 'not acceptance'
+
+acceptance: install
+	$(BIN)/python -m pytest -m acceptance
+
+lint: install
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	MYPYPATH=build/ns $(BIN)/mypy -p prodchain
+	$(BIN)/lint-imports
+
+# What some tests need from Debian; as root. Without it those tests say that they did not run.
+services:
+	apt-get update --quiet
+	apt-get install --yes --quiet --no-install-recommends chromium chromium-driver
+
+clean:
+	rm -rf .venv build dist *.egg-info
