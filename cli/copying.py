@@ -7,8 +7,10 @@ import fcntl
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
+from io import RawIOBase
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 from zlib_ng import zlib_ng
@@ -56,12 +58,11 @@ def download(url: str, target: Path, wanted: Content, moved: Callable[[int], Non
     part = target.with_name(target.name + ".part")
     with _writable(part) as file:
         try:
-            _check(_drain(_reads(url), _into(file, wanted.bytes, moved)), wanted)
+            _check(_drain(_reads(url), _into(partial(_write_all, file), wanted.bytes, moved)), wanted)
         except BaseException:
             part.unlink(missing_ok=True)
             raise
         try:
-            file.flush()
             part.rename(target)
         except OSError as error:
             raise BadTarget(error) from None
@@ -80,7 +81,7 @@ def upload(source: Path, url: str, wanted: Content, moved: Callable[[int], None]
     import fsspec
 
     with fsspec.open(url, "wb") as file:
-        _check(_drain(_reads(f"file:{source.absolute()}"), _into(file, wanted.bytes, moved)), wanted)
+        _check(_drain(_reads(f"file:{source.absolute()}"), _into(file.write, wanted.bytes, moved)), wanted)
 
 
 def _drain(chunks: Iterator[bytes], write: Callable[[bytes], None] | None = None) -> Content:
@@ -93,7 +94,7 @@ def _drain(chunks: Iterator[bytes], write: Callable[[bytes], None] | None = None
     return Content(total, f"{checksum:08x}")
 
 
-def _into(file: Any, most: int, moved: Callable[[int], None]) -> Callable[[bytes], None]:
+def _into(put: Callable[[bytes], Any], most: int, moved: Callable[[int], None]) -> Callable[[bytes], None]:
     written = 0
 
     def write(chunk: bytes) -> None:
@@ -102,12 +103,19 @@ def _into(file: Any, most: int, moved: Callable[[int], None]) -> Callable[[bytes
         if written > most:  # a wrong file must not fill the disk
             raise BadSource(f"expected {most} bytes, got more")
         try:
-            file.write(chunk)
+            put(chunk)
         except OSError as error:
             raise BadTarget(error) from None
         moved(len(chunk))
 
     return write
+
+
+def _write_all(file: RawIOBase, chunk: bytes) -> None:
+    """Unbuffered, so that a full disk shows here and not when the file is closed; then a write may do a part only."""
+    left = memoryview(chunk)
+    while left:
+        left = left[file.write(left) or 0 :]
 
 
 def _reads(url: str) -> Iterator[bytes]:
@@ -130,7 +138,7 @@ def _readable(url: str) -> Any:
 
 
 @contextmanager
-def _writable(part: Path) -> Iterator[BinaryIO]:
+def _writable(part: Path) -> Iterator[RawIOBase]:
     """The file, locked: two programs that fetch the same dataset into one folder must not mix."""
     try:
         handle = os.open(part, os.O_WRONLY | os.O_CREAT, 0o666)
@@ -141,7 +149,10 @@ def _writable(part: Path) -> Iterator[BinaryIO]:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise BadSource(f"another program is writing {part}") from None
-        file.truncate(0)
+        try:
+            file.truncate(0)
+        except OSError as error:
+            raise BadTarget(error) from None
         yield file
 
 
