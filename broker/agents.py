@@ -26,6 +26,8 @@ from .settings import Settings
 log = logging.getLogger("prodchain.agents")
 Step: TypeAlias = Callable[[], Awaitable[int]]
 IDLE_S = 1.0
+MOVERS = 4
+"""Copies at a time."""
 FOLD_S = 30.0
 
 
@@ -35,7 +37,7 @@ class Agents:
     def __init__(self, pool: Pool, settings: Settings) -> None:
         self._pool = pool
         self._settings = settings
-        self._mover = Mover(pool, f"{socket.gethostname()}:{os.getpid()}", settings.movers)
+        self._mover = Mover(pool, f"{socket.gethostname()}:{os.getpid()}", MOVERS, settings.lease_s)
         self._stopping = asyncio.Event()
         self._wake: dict[str, asyncio.Event] = {}
 
@@ -57,6 +59,7 @@ class Agents:
             group.create_task(self._loop("sweep", self._once(watching.sweep)))
             group.create_task(self._loop("fold", self._once(watching.fold), FOLD_S))
         listener.cancel()
+        await self._mover.close()
 
     async def _loop(self, name: str, step: Step, idle_s: float = IDLE_S) -> None:
         wake = self._wake.setdefault(name, asyncio.Event())
@@ -103,7 +106,9 @@ class Agents:
         return run
 
     async def _place(self, conn: Connection, task_id: int) -> int:
-        return await placement.place(conn, task_id, self._settings.heartbeat_s)
+        return await placement.place(
+            conn, task_id, placement.Pace(self._settings.heartbeat_s, self._settings.lease_s)
+        )
 
     def _heard(self, payload: str) -> None:
         event = self._wake.get(payload)

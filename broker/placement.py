@@ -1,21 +1,20 @@
 """From decisions to facts: assignments with their verdicts, dispatch datasets, holds, and what the pilot will get."""
 
 from collections import defaultdict
-from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
 from prodchain.catalog import datasets, holds, subscriptions
 from prodchain.catalog.models import DatasetKind
-from prodchain.catalog.names import Did, dispatch_name, file_name, parse_did, url_of
-from prodchain.pilot_agent.messages import Input, JobSpec, Output, encode
+from prodchain.catalog.names import Did, dispatch_name, parse_did
+from prodchain.pilot_agent.messages import encode
 
 from .brokerage.decide import decide
-from .brokerage.facts import Decision, Need, Offer
+from .brokerage.facts import Decision, Offer
+from .bunches import Bunch, Pace
 from .database import Connection, one
 from .jobs import release_holder
 from .requests import TaskRequest
-from .splitting import Work
 
 BUNCH = 1000
 """Jobs of one task placed in one transaction."""
@@ -55,7 +54,7 @@ async def offers(conn: Connection) -> list[Offer]:
     return [Offer(**dict(row)) for row in rows]
 
 
-async def place(conn: Connection, task_id: int, heartbeat_s: float) -> int:
+async def place(conn: Connection, task_id: int, pace: Pace) -> int:
     """Give the task's unplaced jobs to queues; returns how many found one. One transaction of the caller."""
     rows = await conn.fetch(
         """
@@ -68,20 +67,20 @@ async def place(conn: Connection, task_id: int, heartbeat_s: float) -> int:
     )
     if not rows:
         return 0
-    task = await one(conn, "SELECT request, key FROM task WHERE id = $1", task_id)
-    request = TaskRequest.model_validate(task["request"])
+    task = await one(conn, "SELECT request FROM task WHERE id = $1", task_id)
     inputs = await _inputs(conn, [row["id"] for row in rows])
-    jobs = {row["id"]: row for row in rows}
+    bunch = Bunch(
+        task_id, TaskRequest.model_validate(task["request"]), {row["id"]: row for row in rows}, inputs, pace
+    )
     now = await offers(conn)
     placed = 0
-    for need in _bunches(request, inputs, list(jobs), [offer.storage for offer in now]):
+    for need in bunch.needs({offer.storage for offer in now}):
         decisions, now = decide(need, now)
         for decision in decisions:
             assignment = await _record(conn, task_id, decision)
             if decision.queue is not None:
-                chosen = [jobs[job] for job in decision.jobs]
-                await _assign(conn, chosen, decision, assignment, request, inputs, heartbeat_s, task_id)
-                placed += len(chosen)
+                await _assign(conn, bunch, decision, assignment)
+                placed += len(decision.jobs)
     return placed
 
 
@@ -99,23 +98,6 @@ async def _inputs(conn: Connection, ids: list[int]) -> dict[int, list[dict[str, 
     for row in rows:
         result[row["job_id"]].append(dict(row))
     return result
-
-
-def _bunches(
-    request: TaskRequest, inputs: dict[int, list[dict[str, Any]]], ids: list[int], storages: list[int]
-) -> list[Need]:
-    """Jobs that the brokerage cannot tell apart: same requirements, same bytes missing at the same storages."""
-    alike: dict[tuple[tuple[int, int], ...], list[int]] = defaultdict(list)
-    for job in ids:
-        missing = tuple(
-            (storage, sum(file["bytes"] for file in inputs.get(job, []) if storage not in file["storages"]))
-            for storage in sorted(set(storages))
-        )
-        alike[missing].append(job)
-    return [
-        Need(tuple(jobs), request.cores, request.memory_mb, request.walltime_s, dict(missing))
-        for missing, jobs in alike.items()
-    ]
 
 
 async def _record(conn: Connection, task_id: int, decision: Decision) -> int:
@@ -147,24 +129,12 @@ async def _record(conn: Connection, task_id: int, decision: Decision) -> int:
     return assignment
 
 
-async def _assign(
-    conn: Connection,
-    jobs: Sequence[Any],
-    decision: Decision,
-    assignment: int,
-    request: TaskRequest,
-    inputs: dict[int, list[dict[str, Any]]],
-    heartbeat_s: float,
-    task_id: int,
-) -> None:
+async def _assign(conn: Connection, bunch: Bunch, decision: Decision, assignment: int) -> None:
     storage = await one(
         conn,
         "SELECT s.id, s.name, s.url FROM queue q JOIN storage s ON s.id = q.storage_id WHERE q.id = $1",
         decision.queue,
     )
-    specs = [
-        encode(_spec(row, task_id, request, inputs.get(row["id"], []), storage["url"], heartbeat_s)) for row in jobs
-    ]
     await conn.execute(
         """
         UPDATE job j SET state = 'assigned', queue_id = $1, assignment_id = $2, spec = new.spec, actor = 'brokerage',
@@ -174,40 +144,35 @@ async def _assign(
         decision.queue,
         assignment,
         decision.reason,
-        [row["id"] for row in jobs],
-        specs,
+        list(decision.jobs),
+        [encode(bunch.spec(job, storage["url"])) for job in decision.jobs],
     )
-    dispatch = await _dispatch(conn, parse_did(request.output), assignment, storage["id"], jobs, inputs)
+    dispatch = await _dispatch(conn, bunch, decision, assignment, storage["id"])
     waits = [
-        holds.NewHold(release_holder(row["id"]), storage["id"], [file["id"] for file in files], dispatch)
-        for row in jobs
-        if (files := inputs.get(row["id"]))
+        holds.NewHold(release_holder(job), storage["id"], [file["id"] for file in bunch.inputs[job]], dispatch)
+        for job in decision.jobs
+        if job in bunch.inputs
     ]
     missing = await holds.place_many(conn, waits)
-    ready = [row["id"] for row in jobs if missing.get(release_holder(row["id"]), 0) == 0]
     await conn.execute(
         """
         UPDATE job SET state = 'activated', actor = 'brokerage', reason = 'all inputs are at ' || $2,
                changed_at = now()
         WHERE id = ANY($1) AND state = 'assigned'
         """,
-        ready,
+        [job for job in decision.jobs if missing.get(release_holder(job), 0) == 0],
         storage["name"],
     )
 
 
-async def _dispatch(
-    conn: Connection,
-    output: Did,
-    assignment: int,
-    storage: int,
-    jobs: Sequence[Any],
-    inputs: dict[int, list[dict[str, Any]]],
-) -> int | None:
+async def _dispatch(conn: Connection, bunch: Bunch, decision: Decision, assignment: int, storage: int) -> int | None:
     """The dataset of what the storage lacks for these jobs, subscribed there; none if it lacks nothing."""
-    lacking = {file["id"] for row in jobs for file in inputs.get(row["id"], []) if storage not in file["storages"]}
+    lacking = {
+        file["id"] for job in decision.jobs for file in bunch.inputs.get(job, []) if storage not in file["storages"]
+    }
     if not lacking:
         return None
+    output = parse_did(bunch.request.output)
     did = Did(output.scope, dispatch_name(output.name, assignment))
     expires = await conn.fetchval("SELECT now() + make_interval(days => $1)", DISPATCH_DAYS)
     dataset = await datasets.create(conn, did, DatasetKind.DISPATCH, "prodchain", expires)
@@ -215,34 +180,5 @@ async def _dispatch(
     await datasets.add_files(conn, dataset.id, sorted(lacking))
     await datasets.close(conn, dataset.id)
     await subscriptions.subscribe(conn, dataset.id, storage)
+    await conn.execute("SELECT pg_notify('prodchain_work', 'move')")
     return dataset.id
-
-
-def _spec(
-    job: Any, task_id: int, request: TaskRequest, files: list[dict[str, Any]], storage_url: str, heartbeat_s: float
-) -> JobSpec:
-    work = Work.load(job["work"])
-    output = parse_did(request.output)
-    lfn = file_name(output.name, work.number, job["attempt"])
-    fields = {
-        "events": work.events,
-        "skip": work.skip,
-        "first_event": work.first_event,
-        "seed": work.seed,
-        "number": work.number,
-        "inputs": ",".join(file["name"] for file in files),
-        "output": lfn,
-    }
-    return JobSpec(
-        job=job["id"],
-        task=task_id,
-        attempt=job["attempt"],
-        command=[word.format(**fields) for word in request.command],
-        inputs=[
-            Input(file["name"], url_of(storage_url, Did(file["scope"], file["name"])), file["bytes"], file["adler32"])
-            for file in files
-        ],
-        outputs=[Output(lfn, url_of(storage_url, Did(output.scope, lfn)))],
-        walltime_s=request.walltime_s,
-        heartbeat_s=heartbeat_s,
-    )

@@ -138,6 +138,7 @@ async def _finish(conn: Connection, job: Job, actor: str, update: Update) -> Non
         await datasets.add_files(conn, sub.id, ids)
         await replicas.arrive(conn, task["storage_id"], ids)
         await subscriptions.subscribe(conn, sub.id, task["destination_id"])
+        await conn.execute("SELECT pg_notify('prodchain_work', 'move')")
         missing = await holds.place(conn, deliver_holder(job.id), task["destination_id"], ids, sub.id)
     else:
         await replicas.arrive(conn, task["storage_id"], ids)

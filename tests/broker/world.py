@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from prodchain.broker import generation, hooks, placement, reports, sitefile, sites, tasks, watching
+from prodchain.broker.bunches import Pace
 from prodchain.broker.database import Connection, Pool
 from prodchain.broker.matching import Dispatcher
 from prodchain.broker.models import Task
@@ -79,7 +80,7 @@ class World:
                         changed += await generation.generate(conn, task_id)
                 for task_id in await placement.waiting_tasks(conn):
                     async with conn.transaction():
-                        changed += await placement.place(conn, task_id, 1.0)
+                        changed += await placement.place(conn, task_id, Pace(1.0, LEASE_S))
                 async with conn.transaction():
                     changed += await watching.reclaim(conn)
                 async with conn.transaction():
