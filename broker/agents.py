@@ -9,6 +9,7 @@ import logging
 import os
 import signal
 import socket
+import sys
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import TypeAlias
@@ -21,7 +22,7 @@ from prodchain.catalog.mover import Mover
 from . import generation, hooks, placement, watching
 from .database import LOST, Connection, Pool, connect, listen
 from .errors import BrokerError
-from .settings import Settings
+from .settings import Settings, load
 
 log = logging.getLogger("prodchain.agents")
 Step: TypeAlias = Callable[[], Awaitable[int]]
@@ -116,10 +117,9 @@ class Agents:
             event.set()
 
 
-async def main() -> None:
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+async def serve(settings: Settings) -> None:
+    """Run the agents until SIGTERM or SIGINT."""
     hooks.install()
-    settings = Settings()
     pool = await connect(settings.database_url)
     agents = Agents(pool, settings)
     loop = asyncio.get_running_loop()
@@ -130,5 +130,15 @@ async def main() -> None:
     await pool.close()
 
 
+def main() -> None:
+    logging.basicConfig(
+        level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s", stream=sys.stdout
+    )
+    try:
+        asyncio.run(serve(load()))
+    except BrokerError as error:
+        sys.exit(f"error: {error}\nobject: {error.object}\nhint: {error.hint}")
+
+
 if __name__ == "__main__":
-    asyncio.run(main())
+    main()
