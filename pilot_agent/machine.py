@@ -152,7 +152,8 @@ class Machine:
         parked = self._now - self._asked >= WAIT_S / 4
         self._quick_answers = 0 if parked else self._quick_answers + 1
         pause_s = 0.0 if parked else min(LONGEST_PAUSE_S, 0.5 * 2.0 ** min(self._quick_answers, 10))
-        self._phase, self._next_ask = Phase.IDLE, self._now + pause_s
+        idle_end = self._idle_since + (self.limits.idle_s or float("inf"))
+        self._phase, self._next_ask = Phase.IDLE, min(self._now + pause_s, idle_end)
 
     def _ask_failed(self, event: ev.AskFailed) -> None:
         silent_s = self._now - self._contact

@@ -59,7 +59,8 @@ class JobSpec(_Message):
 @dataclass
 class Acquire(_Message):
     """A pilot's request for work. ``request`` is new for each wish and kept when the wish is repeated, so that a
-    lost answer costs nothing; ``wait_s`` is how long the broker may park the request."""
+    lost answer costs nothing; ``wait_s`` is how long the broker may park the request. With ``remaining_s`` 0 the
+    pilot wants no work, only the job that this request may have got before."""
 
     pilot: str
     request: str

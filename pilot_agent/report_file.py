@@ -22,7 +22,11 @@ class JobReport:
     files: dict[str, tuple[str, int | None]] = field(default_factory=dict)
 
     def guid(self, lfn: str) -> str:
-        return self.files.get(lfn, ("", None))[0] or str(uuid.uuid4())
+        """The output's guid; a new one where the report has none that is one."""
+        try:
+            return str(uuid.UUID(self.files[lfn][0]))
+        except (KeyError, ValueError):
+            return str(uuid.uuid4())
 
     def events(self, lfn: str) -> int:
         """Events in an output: as counted for it, else as many as were processed."""

@@ -67,13 +67,13 @@ def _alive(owner: dict[str, Any]) -> bool:
         return False
     except PermissionError:
         pass  # a process of somebody else: the start tells whether it is the one
-    started = _started(owner["pid"])
-    return started in ("", owner["started"])
+    return _started(owner["pid"]) in ("", owner["started"])
 
 
 def _started(pid: int) -> str:
     """When a process started (clock ticks since boot), which tells a reused pid; empty where unknown."""
     try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
+        state, *facts = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:
         return ""
+    return "dead, but its parent has not asked yet" if state == "Z" else facts[18]
