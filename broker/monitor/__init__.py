@@ -1,0 +1,1 @@
+"""The monitor: pages over the broker's views, each of them also a JSON document (``?json``)."""

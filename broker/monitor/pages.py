@@ -1,0 +1,140 @@
+"""One method per page: fetch its documents, hand them to its template."""
+
+from typing import Annotated, Any
+
+from fastapi import HTTPException, Path, Query
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+
+from .answers import HEADERS, answer
+from .links import found
+from .source import Document, Views
+
+Limit = Annotated[int, Query(ge=1, le=1000)]
+"""A page of 1000 rows is rendered in less than the 50 ms that a page may hold up the others."""
+Id = Annotated[int, Path(ge=1, lt=2**63)]
+Text = str | None
+
+
+def chosen(**filters: Any) -> dict[str, Any]:
+    """The filters that are set: an empty field of a form means none."""
+    return {name: value for name, value in filters.items() if value not in (None, "", False)}
+
+
+class Pages:
+    """The pages over one source of documents."""
+
+    def __init__(self, views: Views) -> None:
+        self._views = views
+
+    async def overview(self, request: Request) -> Response:
+        return answer(request, "overview.html", await self._views.overview())
+
+    async def tasks(
+        self,
+        request: Request,
+        state: Text = None,
+        step: Text = None,
+        run: Text = None,
+        limit: Limit = 100,
+        after: Text = None,
+    ) -> Response:
+        filters = chosen(state=state, step=step, run=run, limit=limit, after=after)
+        return answer(request, "tasks.html", await self._views.tasks(**filters))
+
+    async def task(
+        self,
+        request: Request,
+        task: Id,
+        state: Text = None,
+        queue: Text = None,
+        limit: Limit = 100,
+        after: Text = None,
+    ) -> Response:
+        filters = chosen(state=state, queue=queue, limit=limit, after=after)
+        document = {
+            "task": await self._views.task(task),
+            "why": await self._views.task_why(task),
+            "jobs": await self._views.jobs(task=task, **filters),
+            "story": await self._views.task_story(task),
+        }
+        return answer(request, "task.html", document)
+
+    async def jobs(
+        self,
+        request: Request,
+        task: Text = None,
+        state: Text = None,
+        queue: Text = None,
+        site: Text = None,
+        limit: Limit = 100,
+        after: Text = None,
+    ) -> Response:
+        if task and not (task.isdecimal() and int(task) < 2**63):
+            raise HTTPException(422, f"task={task}: the id of a task is a whole number")
+        filters = chosen(
+            task=int(task) if task else None, state=state, queue=queue, site=site, limit=limit, after=after
+        )
+        return answer(request, "jobs.html", await self._views.jobs(**filters))
+
+    async def job(self, request: Request, job: Id) -> Response:
+        document = {
+            "job": await self._views.job(job),
+            "why": await self._views.job_why(job),
+            "story": await self._views.job_story(job),
+        }
+        return answer(request, "job.html", document)
+
+    async def job_log(self, request: Request, job: Id, start: Annotated[int, Query(ge=0)] = 0) -> Response:
+        """Plain text, with the place where the next piece starts: it counts characters as Python does."""
+        text = await self._views.job_log(job, start)
+        return Response(text, headers=HEADERS | {"Log-Next": str(start + len(text))}, media_type="text/plain")
+
+    async def datasets(
+        self,
+        request: Request,
+        pattern: Text = None,
+        kind: Text = None,
+        step: Text = None,
+        format: Text = None,  # noqa: A002
+        bookkeeping: Text = None,
+        limit: Limit = 100,
+        after: Text = None,
+    ) -> Response:
+        filters = chosen(pattern=pattern, kind=kind, step=step, format=format, limit=limit, after=after)
+        if bookkeeping in ("1", "true", "on"):
+            filters["bookkeeping"] = True
+        return answer(request, "datasets.html", await self._views.datasets(**filters))
+
+    async def dataset(self, request: Request, did: str, limit: Limit = 100, after: Text = None) -> Response:
+        document = {
+            "dataset": await self._views.dataset(did),
+            "files": await self._views.dataset_files(did, **chosen(limit=limit, after=after)),
+        }
+        return answer(request, "dataset.html", document)
+
+    async def sites(self, request: Request) -> Response:
+        return answer(request, "sites.html", await self._views.sites())
+
+    async def site(self, request: Request, site: str) -> Response:
+        view = await self._views.site(site)
+        storages = set(view["storages"])
+        moves = (await self._views.transfers(limit=500))["items"]
+        document = {
+            "site": view,
+            "queues": _at(await self._views.queues(), site),
+            "storages": _at(await self._views.storages(), site),
+            "pilots": _at(await self._views.pilots(limit=1000), site),
+            "transfers": {"items": [m for m in moves if storages & {m["source"], m["destination"]}][:20]},
+        }
+        return answer(request, "site.html", document)
+
+    async def transfers(self, request: Request, limit: Limit = 100, after: Text = None) -> Response:
+        return answer(request, "transfers.html", await self._views.transfers(**chosen(limit=limit, after=after)))
+
+    async def search(self, q: str = "") -> Response:
+        return RedirectResponse(found(q), 303)
+
+
+def _at(listing: Document, site: str) -> Document:
+    return {"items": [item for item in listing["items"] if item["site"] == site]}

@@ -1,0 +1,68 @@
+"""Where the pages get their documents: what the broker has to offer the monitor."""
+
+from typing import Any, Protocol
+
+Document = dict[str, Any]
+"""A view of docs/plans/main-job.md, or a listing ``{"items": [view], "next": cursor or null}``."""
+
+
+class Views(Protocol):
+    """The broker's views as documents; times may be datetimes (UTC) or ISO 8601 text.
+
+    Filters that are not set are not passed. A name or id that does not exist raises an error of the broker's or the
+    catalog's tree, which the page shows with its hint.
+    """
+
+    async def overview(self) -> Document: ...
+
+    async def tasks(self, **filters: Any) -> Document:
+        """Listing; filters: state, step, run, limit, after."""
+        ...
+
+    async def task(self, task: int) -> Document: ...
+
+    async def task_why(self, task: int) -> Document: ...
+
+    async def task_story(self, task: int) -> Document:
+        """Listing of the task's own events, in order; its jobs have stories of their own."""
+        ...
+
+    async def jobs(self, **filters: Any) -> Document:
+        """Listing; filters: task, state, queue, site, limit, after."""
+        ...
+
+    async def job(self, job: int) -> Document: ...
+
+    async def job_why(self, job: int) -> Document: ...
+
+    async def job_story(self, job: int) -> Document: ...
+
+    async def job_log(self, job: int, start: int = 0) -> str:
+        """The log from character ``start`` on."""
+        ...
+
+    async def datasets(self, **filters: Any) -> Document:
+        """Listing; filters: pattern, kind, step, format, bookkeeping (True), limit, after."""
+        ...
+
+    async def dataset(self, did: str) -> Document: ...
+
+    async def dataset_files(self, did: str, **filters: Any) -> Document:
+        """Listing; filters: limit, after."""
+        ...
+
+    async def sites(self) -> Document: ...
+
+    async def site(self, name: str) -> Document: ...
+
+    async def queues(self) -> Document: ...
+
+    async def storages(self) -> Document: ...
+
+    async def pilots(self, **filters: Any) -> Document:
+        """Listing, last seen first; filters: limit, after."""
+        ...
+
+    async def transfers(self, **filters: Any) -> Document:
+        """Listing, newest first; filters: limit, after."""
+        ...
