@@ -39,6 +39,10 @@ class Source(acts.examples.IReader):  # type: ignore[misc]
         handle.initialize(key)
         self._outputs.append((handle, make))
 
+    def release(self) -> None:
+        """Forget the events: in ACTS's bindings a handle and its owner keep each other alive for ever."""
+        self._outputs.clear()
+
     def availableEvents(self) -> tuple[int, int]:  # noqa: N802 (ACTS calls it)
         return self._range
 
@@ -49,17 +53,23 @@ class Source(acts.examples.IReader):  # type: ignore[misc]
 
 
 class Sink(acts.examples.IAlgorithm):  # type: ignore[misc]
-    """Hands the object `key` of every event to a function, which copies what it wants to keep."""
+    """Collects what a function takes out of the object `key` of every event (copies: ACTS frees the object)."""
 
-    def __init__(self, key: str, container: type, take: Callable[[Any], None]) -> None:
+    def __init__(self, key: str, container: type, take: Callable[[Any], Any]) -> None:
         super().__init__("Sink", WARNING)
         self._handle = acts.examples.ReadDataHandle(self, container, key)
         self._handle.initialize(key)
         self._take = take
+        self._taken: list[Any] = []
 
     def execute(self, context: Any) -> Any:
-        self._take(self._handle(context.eventStore))
+        self._taken.append(self._take(self._handle(context.eventStore)))
         return acts.examples.ProcessCode.SUCCESS
+
+    def drain(self) -> list[Any]:
+        """What was taken, event by event; the sink forgets it, for the reason that Source gives."""
+        taken, self._taken = self._taken, []
+        return taken
 
 
 class Detector:
@@ -72,13 +82,18 @@ class Detector:
         digest = hashlib.sha256(f"{program} {seed}".encode()).digest()
         self.random = acts.examples.RandomNumbers(seed=int.from_bytes(digest[:8]))
 
-    def run(self, source: Source, algorithms: Callable[[Any], None], sink: Sink) -> None:
-        """Process the source's events; single-threaded, as readers written in Python are not thread-safe."""
+    def run(self, source: Source, algorithms: Callable[[Any], None], sink: Sink) -> list[Any]:
+        """Process the source's events and return what the sink took.
+
+        In one thread, as readers written in Python are not thread-safe.
+        """
         sequencer = acts.examples.Sequencer(numThreads=1, logLevel=WARNING, outputDir="", trackFpes=False)
         sequencer.addReader(source)
         algorithms(sequencer)
         sequencer.addAlgorithm(sink)
         sequencer.run()
+        source.release()
+        return sink.drain()
 
 
 def consecutive(events: ak.Array) -> Iterator[tuple[int, ak.Array]]:

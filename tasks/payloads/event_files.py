@@ -55,7 +55,7 @@ class EventFiles:
     def __init__(self, paths: list[Path], format_: Format) -> None:
         self.format = format_
         ids = {path: self._ids(path) for path in paths}
-        self.paths = sorted(paths, key=lambda path: int(ids[path][:, 1].min(initial=0)))
+        self.paths = sorted(paths, key=lambda path: min(ids[path][:, 1].tolist(), default=0))
         self.facts = [facts(path, format_) for path in self.paths]
         self.ids = np.concatenate([ids[path] for path in self.paths])
 
@@ -101,11 +101,13 @@ class EventWriter:
         self._partial = path.with_name(f".{path.name}.part")
 
     def __enter__(self) -> Self:
+        if not self.path.parent.is_dir():  # uproot would make it, also where nobody looks for outputs
+            raise self._unwritable("there is no such folder")
         try:
             self._file = uproot.recreate(self._partial, compression=uproot.ZSTD(5))
-        except OSError as error:
-            raise TransformError(ExitCode.OUTPUT_FILE_ERROR, f"cannot write {self.path}: {error}") from error
-        self._tree = self._file.mktree(self.format.name, HEADER | _record_types(self.format))
+            self._tree = self._file.mktree(self.format.name, HEADER | _record_types(self.format))
+        except BaseException as error:
+            raise self._abandoned(error) from error
         return self
 
     def write(self, events: ak.Array) -> None:
@@ -119,14 +121,24 @@ class EventWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._file.close()
-        if error is None and self.entries == self.expected:
-            self._partial.replace(self.path)
-            return
-        self._partial.unlink(missing_ok=True)
-        if error is None:
+        try:
+            self._file.close()
+        except OSError as failure:
+            error = error or failure
+        if error is None and self.entries != self.expected:
             text = f"{self.expected} events in, {self.entries} events out"
-            raise TransformError(ExitCode.EXEC_VALIDATION_EVENTCOUNT, text)
+            error = TransformError(ExitCode.EXEC_VALIDATION_EVENTCOUNT, text)
+        if error is not None:
+            raise self._abandoned(error)
+        self._partial.replace(self.path)
+
+    def _abandoned(self, error: BaseException) -> BaseException:
+        """The error to raise after the partial file is gone; reading has turned its own OSErrors into others."""
+        self._partial.unlink(missing_ok=True)
+        return self._unwritable(error) if isinstance(error, OSError) else error
+
+    def _unwritable(self, why: OSError | str) -> TransformError:
+        return TransformError(ExitCode.OUTPUT_FILE_ERROR, f"cannot write {self.path}: {why}")
 
     def outcome(self, inputs: EventFiles | None, **metadata: str | int | float) -> Outcome:
         """What to report, with the facts read back from the finished file."""

@@ -49,13 +49,12 @@ def reconstruct(inputs: list[Path], output: Path, *, seed: int, skip: int = 0, c
 
 def _reconstructed(detector: Detector, first: int, events: ak.Array) -> ak.Array:
     """The events with tracks and jets in place of their hits."""
-    found: list[tuple[Any, ...]] = []
     source = Source(first, len(events))
     source.provide("simhits", acts.examples.SimHitContainer, _hits(events.hit))
     # ACTS's standard sequence matches tracks to true particles, which nobody reads here: none are enough.
     source.provide("particles", acts.examples.SimParticleContainer, lambda _: acts.examples.SimParticleContainer())
-    sink = Sink("tracks", acts.examples.ConstTrackContainer, lambda tracks: found.append(_columns(tracks)))
-    detector.run(source, lambda sequencer: _add_reconstruction(sequencer, detector), sink)
+    sink = Sink("tracks", acts.examples.ConstTrackContainer, _columns)
+    found = detector.run(source, lambda sequencer: _add_reconstruction(sequencer, detector), sink)
     parameters, measurements, chi2, ndf = (np.concatenate(column) for column in zip(*found, strict=True))
     d0, z0, phi, theta, q_over_p, _ = parameters.T
     flat = {
@@ -96,7 +95,7 @@ def _hits(records: ak.Array) -> Maker:
 
 
 def _columns(tracks: Any) -> tuple[Any, ...]:
-    """Copies: the arrays are views of memory that ACTS frees after the event."""
+    """Parameters, measurements, chi2 and degrees of freedom; ACTS hands out views, which need copying."""
     views = (tracks.parameters, tracks.nMeasurements, tracks.chi2, tracks.ndf)
     return tuple(np.array(view) for view in views)
 

@@ -41,12 +41,11 @@ def simulate(inputs: list[Path], output: Path, *, seed: int, skip: int = 0, coun
 
 def _simulated(detector: Detector, first: int, events: ak.Array) -> ak.Array:
     """The events with their hits in place of their particles."""
-    tables: list[list[tuple[Any, ...]]] = []
     source = Source(first, len(events))
     particles = _particles(events.particle)
     source.provide("particles_generated", acts.examples.SimParticleContainer, particles)
-    sink = Sink("simhits", acts.examples.SimHitContainer, lambda hits: tables.append(list(map(_row, hits))))
-    detector.run(source, lambda sequencer: _add_simulation(sequencer, detector), sink)
+    sink = Sink("simhits", acts.examples.SimHitContainer, lambda hits: [_row(hit) for hit in hits])
+    tables = detector.run(source, lambda sequencer: _add_simulation(sequencer, detector), sink)
     types = HITS.collections["hit"]
     rows = [row for table in tables for row in table]
     columns = list(zip(*rows, strict=True)) or [()] * len(types)

@@ -37,6 +37,7 @@ def run(options: Options, work: Work, argv: list[str] | None = None) -> int:
     except Exception as error:
         traceback.print_exc()
         code, message = ExitCode.UNEXPECTED_OTHER_EXCEPTION, f"{type(error).__name__}: {error}"
+    message = " ".join(message.split())  # libraries break their messages into lines
     used = meter.read()
     path = values.reportName if values else _report_name(command)
     report.write(path, report.compose(name, command, code, message, values, outcome, used))
