@@ -6,7 +6,7 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, Self
 from urllib.parse import urlsplit, urlunsplit
 
 from pydantic import Field, ValidationError, model_validator
@@ -30,7 +30,6 @@ class Settings(BaseSettings):
     """What the parts of the system need to know before they start."""
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, env_ignore_empty=True, extra="forbid", frozen=True)
-    flags: ClassVar[Mapping[str, Any]] = {}
 
     home: Path = Field(default_factory=default_home, description="Home directory of the system.")
     url: str = Field("", description="URL of the broker's server; if empty, that of HOME/run/server.json.")
@@ -42,6 +41,7 @@ class Settings(BaseSettings):
     public_read: bool = Field(True, description="Whether pages and lists can be read without a token.")
     lease_s: float = Field(15, gt=0, description="Seconds of a pilot's silence after which its job is lost.")
     heartbeat_s: float = Field(3, gt=0, description="Seconds between two reports of a pilot.")
+    movers: int = Field(8, ge=1, le=256, description="Files that the agents move at the same time.")
     prefect_port: int = Field(0, ge=0, le=65535, description="Port of the Prefect server; 0: a free one, kept.")
     prefect_api_url: str = Field("", description="API of a Prefect server of yours; if empty, one is started.")
     token_file: Path | None = Field(None, description="Token to use; if empty, HOME/credentials/user.token.")

@@ -82,10 +82,10 @@ MISTAKES = [
     (
         "storage that is no table",
         "[site.B.storage.B-TAPE]",
-        "[site.B]\nstorage = 3\n[x]",
+        "[site.C]\nstorage = 3\n[site.B.storage.B-TAPE]",
         14,
         "not a table",
-        "[site.B",
+        "[site.C",
     ),
     ("no URL", "s3://bucket/b/", "bucket", 14, "'bucket' is not a URL", "s3://"),
     ("unknown protocol", "s3://bucket/b/", "s4://bucket/b", 14, "s4: URLs", "backend"),
