@@ -3,6 +3,8 @@
 import gc
 import json
 import os
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -182,3 +184,31 @@ def wait_for() -> Callable[[Callable[[], object], float], None]:
             time.sleep(0.1)
 
     return wait
+
+
+@pytest.fixture(scope="session")
+def deployment(prefect_url: str, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The standard chain, deployed as `prodchain up` does it, from a folder that is not the repository."""
+    prefect = str(Path(sys.executable).parent / "prefect")
+    file = str(Path(__file__).parents[2] / "prefect.yaml")
+    for args in (
+        ["work-pool", "create", "production", "--type", "process"],
+        ["--no-prompt", "deploy", "--all", "--prefect-file", file],
+    ):
+        made = subprocess.run(
+            [prefect, *args], cwd=tmp_path_factory.mktemp("deploy"), capture_output=True, text=True, check=False
+        )
+        assert made.returncode == 0, made.stdout + made.stderr
+    return "zmumu/production"
+
+
+@pytest.fixture
+def deployed(deployment: str) -> Iterator[str]:
+    """The deployment, whose runs are gone after the test: a worker of the next test would take them."""
+    yield deployment
+    from prefect.client.orchestration import get_client
+
+    with get_client(sync_client=True) as client:
+        for run in client.read_flow_runs():
+            if run.deployment_id is not None:
+                client.delete_flow_run(run.id)

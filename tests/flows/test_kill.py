@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,6 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
 ]
 
-REPOSITORY = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent
 Wait = Callable[..., None]
 
@@ -124,24 +124,15 @@ def test_failed_work_is_the_exit_code_of_run(
     assert "exit code 7" in processes.log() and "prodchain chain resume" in processes.log()
 
 
-@pytest.fixture
-def deployed(processes: Processes) -> str:
-    """The standard chain, deployed from another folder than the repository's, and a worker."""
-    prefect = str(BIN / "prefect")
-    file = str(REPOSITORY / "prefect.yaml")
-    for args in (
-        ["work-pool", "create", "production", "--type", "process", "--overwrite"],
-        ["--no-prompt", "deploy", "--all", "--prefect-file", file],
-    ):
-        made = subprocess.run([prefect, *args], cwd=processes.folder, capture_output=True, text=True, check=False)
-        assert made.returncode == 0, made.stdout + made.stderr
-    return "zmumu/production"
-
-
 def _worker(processes: Processes, name: str) -> subprocess.Popen[bytes]:
     return processes.start(
         str(BIN / "prefect"), "worker", "start", "--pool", "production", name=name, PREFECT_WORKER_QUERY_SECONDS="2"
     )
+
+
+def _supervisor(processes: Processes, silence_s: int) -> None:
+    program = (sys.executable, "-m", "prodchain.flows.supervisor")
+    processes.start(*program, name="supervisor", PRODCHAIN_RUN_SILENCE_S=str(silence_s))
 
 
 def _launch(deployment: str, tag: str) -> str:
@@ -170,7 +161,7 @@ def test_the_supervisor_resumes_a_deployed_run_whose_process_was_killed(
 ) -> None:
     broker.auto = False
     _worker(processes, "worker")
-    processes.start(sys.executable, "-m", "prodchain.flows.supervisor", name="supervisor")
+    _supervisor(processes, silence_s=150)
     run = _launch(deployed, "k9")
     wait_for(lambda: len(broker.tasks) == 4, 90)
     os.kill(_flow_process(run), signal.SIGKILL)
@@ -193,9 +184,7 @@ def test_the_supervisor_finds_a_run_that_lost_its_worker_too(
     processes.kill(worker)
     os.kill(pid, signal.SIGKILL)
     broker.auto = True
-    processes.start(
-        sys.executable, "-m", "prodchain.flows.supervisor", name="supervisor", PRODCHAIN_RUN_SILENCE_S="35"
-    )
+    _supervisor(processes, silence_s=35)
     _worker(processes, "worker-2")
     wait_for(lambda: _state(run).is_completed(), 150)
     assert len(broker.created) == 4
@@ -217,3 +206,18 @@ def test_cancelling_a_deployed_run_kills_its_tasks(
         client.set_flow_run_state(run, Cancelling())  # type: ignore[arg-type]
     wait_for(lambda: _state(run).is_cancelled(), 60)
     assert set(broker.states.values()) == {"aborted"}
+
+
+@pytest.mark.acceptance
+def test_a_healthy_run_is_left_alone(processes: Processes, broker: Any, deployed: str, wait_for: Wait) -> None:
+    """Heartbeats come as often as the supervisor expects: prefect.yaml sets them for deployments."""
+    broker.auto = False
+    _worker(processes, "worker")
+    run = _launch(deployed, "healthy")
+    wait_for(lambda: len(broker.tasks) == 4, 90)
+    processes.start(
+        sys.executable, "-m", "prodchain.flows.supervisor", name="supervisor", PRODCHAIN_RUN_SILENCE_S="45"
+    )
+    time.sleep(75)
+    assert _state(run).is_running()
+    assert "no heartbeat" not in processes.log("supervisor")
