@@ -16,7 +16,8 @@ MIN_PT_GEV = 20.0
 CONE = 0.3
 MAX_ISOLATION = 0.15  # of the other tracks' pt in the cone, as a part of the muon's
 PEAK_GEV = (80.0, 100.0)
-EDGES_GEV = np.linspace(60.0, 120.0, 61)
+PLOTTED_GEV = (60.0, 120.0)
+EDGES_GEV = np.linspace(*PLOTTED_GEV, 61)
 BLOCK = 5000
 
 vector.register_awkward()
@@ -77,8 +78,10 @@ def plot(result: ZMass, path: Path) -> None:
 
     with plt.style.context(mplhep.style.ATLAS):
         figure, axes = plt.subplots()
-        mplhep.histplot(result.counts, result.edges, ax=axes, histtype="errorbar", color="k", label="prodchain")
-        axes.set(xlabel=r"$m_{\mu\mu}$ [GeV]", ylabel="Events / GeV", xlim=(result.edges[0], result.edges[-1]))
+        mplhep.histplot(
+            result.counts, result.edges, ax=axes, histtype="errorbar", yerr=np.sqrt(result.counts), color="k"
+        )
+        axes.set(xlabel=r"$m_{\mu\mu}$ [GeV]", ylabel="Events / GeV", xlim=PLOTTED_GEV, ylim=(0, None))
         axes.text(0.05, 0.9, f"{len(result.masses)} pairs, median {result.median:.2f} GeV", transform=axes.transAxes)
         figure.savefig(path, dpi=100)
         plt.close(figure)
