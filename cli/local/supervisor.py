@@ -65,7 +65,7 @@ class Supervisor:
             told = False
             while not self._stopping.is_set():
                 self._next_change()
-                if not told and all(watch.up.is_set() for watch in self._essential()):
+                if not told and self._changes.empty() and all(watch.up.is_set() for watch in self._essential()):
                     told = True
                     stop_notes(self._home, self._others())
                     sign(self._home, State.HEALTHY)
