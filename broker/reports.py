@@ -61,6 +61,7 @@ async def _apply_one(conn: Connection, job: Job, pilot: str, update: Update, lea
             return Answer(update.job, "discard", problem)
         await _finish(conn, job, actor, update)
         await _forget(conn, pilot)
+        return Answer(update.job, "continue", "registered")
     else:
         raise BadRequest(
             f"no pilot may report the state {update.state!r}",
