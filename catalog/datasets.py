@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from datetime import datetime
 
-from . import files, hooks, lookup, names, subscriptions
+from . import files, hooks, names, near, subscriptions
 from .connection import Connection
 from .errors import DatasetClosed, DatasetConflict, DatasetNotFound
 from .models import Dataset, DatasetKind, DatasetState
@@ -75,11 +75,13 @@ async def get(conn: Connection, did: Did) -> Dataset:
     row = await conn.fetchrow(GET, *did)
     if row is not None:
         return Dataset.model_validate(dict(row))
-    near = await lookup.near_misses(conn, did)
+    misses = await near.misses(conn, did)
     raise DatasetNotFound(
         f"there is no dataset {did}",
         object=str(did),
-        hint=f"did you mean {' or '.join(map(str, near))}?" if near else "search with a pattern, as in 'mc26*EVNT*'",
+        hint=f"did you mean {' or '.join(map(str, misses))}?"
+        if misses
+        else "search with a pattern, as in 'mc26*EVNT*'",
     )
 
 

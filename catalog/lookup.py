@@ -70,19 +70,6 @@ SELECT s.name, s.site, r.files, r.bytes, r.files = d.files AS complete
 FROM dataset_replica r JOIN storage s ON s.id = r.storage_id JOIN dataset d ON d.id = r.dataset_id
 WHERE r.dataset_id = $1 AND (r.files > 0 OR d.files = 0) ORDER BY s.name
 """
-NEIGHBOURS = """
-(SELECT scope, name FROM dataset WHERE name < $1 AND kind <> ALL($2::text[]) ORDER BY name DESC LIMIT 20)
-UNION ALL
-(SELECT scope, name FROM dataset WHERE name >= $1 AND kind <> ALL($2::text[]) ORDER BY name LIMIT 20)
-"""
-ONE_FIELD_OFF = """
-SELECT near.scope, near.name FROM unnest($1::text[], $2::text[]) AS pattern (prefix, spelling)
-CROSS JOIN LATERAL (
-    SELECT scope, name FROM dataset
-    WHERE name >= prefix AND name < prefix || '~' AND name LIKE spelling AND kind <> ALL($3::text[])
-    ORDER BY name LIMIT 20
-) near
-"""
 
 
 async def find(
@@ -108,8 +95,10 @@ async def find(
     wanted = names.parse_pattern(pattern)
     prefix = names.literal_prefix(wanted.name)
     shown = kinds or [kind for kind in DatasetKind if bookkeeping or kind not in BOOKKEEPING]
-    rows = await conn.fetch(
-        FIND,
+    # Prepared for this call alone: the plan that PostgreSQL settles on for all patterns reads every name
+    # (0.5 s instead of 1 ms among 300,000 names).
+    statement = await conn.prepare(FIND)
+    rows = await statement.fetch(
         # '~' is greater than every character of a name.
         max(prefix, after.name if after else ""),
         prefix + "~",
@@ -148,21 +137,3 @@ async def files(conn: Connection, dataset_id: int, *, limit: int = 100, after: i
 async def replicas(conn: Connection, dataset_id: int) -> list[DatasetCopy]:
     """Where copies of a dataset are, whole or in part."""
     return [DatasetCopy(*row.values()) for row in await conn.fetch(REPLICAS, dataset_id)]
-
-
-async def near_misses(conn: Connection, wanted: Did) -> list[Did]:
-    """Datasets that somebody who wrote ``wanted`` may have meant: spelt alike, or with one field wrong.
-
-    Reads neighbours in the index, and names that differ in one field; never all of a large catalog.
-    """
-    fields = wanted.name.split(".")
-    prefixes = [".".join([*fields[:wrong], ""]) for wrong in range(1, len(fields))]
-    spellings = [
-        names.like(".".join([*fields[:wrong], "*", *fields[wrong + 1 :]])) for wrong in range(1, len(fields))
-    ]
-    rows = [
-        *await conn.fetch(NEIGHBOURS, wanted.name, BOOKKEEPING),
-        *await conn.fetch(ONE_FIELD_OFF, prefixes, spellings, BOOKKEEPING),
-    ]
-    by_name = {row["name"]: Did(row["scope"], row["name"]) for row in rows}
-    return [by_name[name] for name in names.near_misses(wanted.name, by_name)]

@@ -4,12 +4,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from prodchain.catalog import datasets, files, lookup, replicas, sites
+from prodchain.catalog import datasets, files, lookup, replicas
 from prodchain.catalog.connection import Connection
-from prodchain.catalog.errors import BadName, BadStorage
+from prodchain.catalog.errors import BadName
 from prodchain.catalog.models import DatasetKind
-from prodchain.catalog.names import Did, parse_did
-from prodchain.catalog.sites import SiteSpec, StorageSpec
+from prodchain.catalog.names import Did
 
 from .conftest import Run
 from .material import EVNT, new_dataset, new_file, new_files, new_storages
@@ -106,27 +105,3 @@ async def test_a_subscription_without_files_is_no_copy(conn: Connection) -> None
     await conn.execute("INSERT INTO dataset_replica (dataset_id, storage_id, files, bytes) VALUES ($1, $2, 0, 0)",
                        dataset, here)  # fmt: skip
     assert await lookup.replicas(conn, dataset) == []
-
-
-async def test_near_misses_are_found_beyond_the_neighbours(conn: Connection) -> None:
-    target = "mc11.007216.singlepart_mu18.recon.AOD.v11000303"
-    await new_dataset(conn, target)
-    for number in range(50):
-        await new_dataset(conn, f"mc11.0073{number:02d}.other.recon.AOD.v11000303")
-    near = await lookup.near_misses(conn, parse_did(target.replace("007216", "008216")))
-    assert near[0] == Did("mc11", target)
-
-
-async def test_sites_are_what_was_declared_last(conn: Connection) -> None:
-    await new_storages(conn, "file:/a", "file:/b")
-    sites_declared = [SiteSpec("SITE-A", "where results end up")]
-    await sites.upsert(conn, sites_declared, [StorageSpec("DISK-A", "SITE-A", "file:/elsewhere", home=True)])
-    await sites.upsert(conn, sites_declared, [StorageSpec("DISK-B", "SITE-B", "file:/b", home=True)])
-    a, b = await sites.storages(conn)
-    assert (a.url, a.home, b.home) == ("file:/elsewhere", False, True)
-    assert (await sites.storage(conn, "DISK-B")).id == b.id
-    with pytest.raises(BadStorage) as error:
-        await sites.storage(conn, "DISK-C")
-    assert error.value.hint == "known: DISK-A, DISK-B"
-    await replicas.arrive(conn, b.id or 0, await new_files(conn, 2))
-    assert await sites.usage(conn) == {"DISK-A": sites.Usage(0, 0), "DISK-B": sites.Usage(2, 3)}
