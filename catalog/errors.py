@@ -1,15 +1,15 @@
 """What can go wrong in the catalog; every error has a stable code, names its object and says what to do.
 
-    CatalogError
-      BadName            a DID, dataset or file name that the catalog cannot take
-      BadStorage         a storage that is unknown, unreachable, full or not writable
-      DatasetNotFound    no such dataset (near misses named)
-      DatasetClosed      the content of a closed dataset does not change
-      DatasetConflict    the name is taken by a dataset of another kind or owner
-      FileConflict       the name is taken by a file with other content
-      FileMissing        an expected file is not at its storage
-      ChecksumMismatch   a copy differs from what the catalog knows
-      HookMissing        a hold was satisfied in a process that cannot act on it
+CatalogError
+  BadName            a DID, dataset or file name that the catalog cannot take
+  BadStorage         a storage that is unknown, unreachable, full or not writable
+  DatasetNotFound    no such dataset (near misses named)
+  DatasetClosed      the content of a closed dataset does not change
+  DatasetConflict    the name is taken by a dataset of another kind or owner
+  FileConflict       the name is taken by a file with other content
+  FileMissing        an expected file is not at its storage
+  ChecksumMismatch   a copy differs from what the catalog knows
+  HookMissing        a hold was satisfied in a process that cannot act on it
 """
 
 from typing import ClassVar
