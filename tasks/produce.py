@@ -48,7 +48,7 @@ def _raise_if_failed(source: Dataset | None) -> None:
 
 async def follow(request: dict[str, Any], source: Dataset | None, watch: Watch, log: Log) -> View:
     """Submit, and wait for the end of the work; the answer is the view of a task that is done."""
-    view, url = await ask_patiently(lambda broker: (broker.submit_task(request), broker.url), watch.check, log)
+    view, url = await _submit(request, source, watch, log)
     task_id = view["id"]
     log.info("task %s makes %s", task_id, view["output"])
     artifacts = Artifacts(url, log)
@@ -65,6 +65,20 @@ async def follow(request: dict[str, Any], source: Dataset | None, watch: Watch, 
     if error := failure(view):
         raise error
     return view
+
+
+async def _submit(request: dict[str, Any], source: Dataset | None, watch: Watch, log: Log) -> tuple[View, str]:
+    """The task's view and the broker's address. Steps run side by side, so the step that makes the input may not
+    have submitted yet: its dataset is not there for a moment."""
+    while True:
+        try:
+            return await ask_patiently(lambda broker: (broker.submit_task(request), broker.url), watch.check, log)
+        except ApiError as error:
+            if error.code != "dataset-not-found" or source is None:
+                raise
+        await watch.check()
+        _raise_if_failed(source)
+        await asyncio.sleep(SHORTEST_POLL_S)
 
 
 @task(
