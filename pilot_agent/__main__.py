@@ -50,7 +50,7 @@ def main(arguments: list[str] | None = None) -> int:
     except OSError as error:
         log.error("work directory %s: %s", options.work_dir, error.strerror or error)
     except PilotError as error:
-        log.error("%s: %s", error, error.hint)
+        log.error("%s (%s)", error, error.hint)
     return FAILED
 
 

@@ -141,7 +141,8 @@ def _diagnose(status: int, report: JobReport, work: Path) -> str:
     """Why the payload failed, in words; empty if it did not."""
     if os.WIFSIGNALED(status):
         number = os.WTERMSIG(status)
-        return f"payload was killed by signal {number} ({signal.Signals(number).name})" + _full(work)
+        names = {known.value: f" ({known.name})" for known in signal.Signals}  # real-time signals have none
+        return f"payload was killed by signal {number}{names.get(number, '')}" + _full(work)
     code = os.WEXITSTATUS(status) or report.exit_code or 0
     if code == 0:
         return ""

@@ -141,7 +141,7 @@ class Run:
         """No work goes on any more: delete what must not stay, then report or forget."""
         if self._fate is Fate.KILL:
             self._error = self._why
-        if self._outputs and (self._fate is Fate.DISCARD or (self.failed and not self._finished_sent)):
+        if self._outputs and self.failed:
             self.phase = Phase.CLEANING
             names = {stored.lfn for stored in self._outputs}
             stored: list[Output] = [output for output in self.spec.outputs if output.lfn in names]

@@ -37,7 +37,7 @@ class Broker:
         self.asked: list[Acquire] = []
         self.updates: list[Update] = []
         self.token = TOKEN
-        self.headers: dict[str, str] = {}
+        self.retry_after = ""
         self._given: dict[str, JobSpec] = {}
         self._lock = threading.Lock()
         self._server: ThreadingHTTPServer | None = None
@@ -107,7 +107,6 @@ def _handler(broker: Broker) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-            broker.headers = dict(self.headers)
             if self.headers["Authorization"] != f"Bearer {broker.token}":
                 return self._say(401, {"title": "Unauthorized", "detail": "the token is expired", "hint": "renew it"})
             mishaps = broker.mishaps.get(body["updates"][0]["state"] if "updates" in body else "acquire", [])
@@ -125,8 +124,10 @@ def _handler(broker: Broker) -> type[BaseHTTPRequestHandler]:
             self.send_response(status)
             self.send_header("Content-Type", "application/json")
             self.send_header("Content-Length", str(len(content)))
-            if status == 429:
-                self.send_header("Retry-After", "1")
+            if broker.retry_after:
+                self.send_header("Retry-After", broker.retry_after)
+            if status == 302:
+                self.send_header("Location", f"{broker.url}/api/pilot/acquire")
             self.end_headers()
             self.wfile.write(content)
 

@@ -1,0 +1,62 @@
+"""Work directories of pilots, living and dead."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from prodchain.pilot_agent.workdir import MARKER, WorkDirs, clear_stale
+
+
+def test_a_living_pilots_directory_stays(tmp_path: Path) -> None:
+    dirs = WorkDirs(tmp_path, "alive")
+    work = dirs.make(1)
+    assert clear_stale(tmp_path) == []
+    assert work.is_dir()
+    dirs.close()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_two_pilots_of_one_name_do_not_share_a_directory(tmp_path: Path) -> None:
+    WorkDirs(tmp_path, "twin")
+    with pytest.raises(FileExistsError):
+        WorkDirs(tmp_path, "twin")
+
+
+def change(folder: Path, **facts: object) -> None:
+    marker = folder / MARKER
+    marker.write_text(json.dumps({**json.loads(marker.read_text()), **facts}))
+
+
+def test_a_dead_pilots_directory_goes(tmp_path: Path) -> None:
+    WorkDirs(tmp_path, "dead").make(1)
+    child = subprocess.Popen([sys.executable, "-c", ""])
+    child.wait()
+    change(tmp_path / "pilot-dead", pid=child.pid)
+    assert clear_stale(tmp_path) == [tmp_path / "pilot-dead"]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_pid_that_was_given_to_another_process_saves_nobody(tmp_path: Path) -> None:
+    WorkDirs(tmp_path, "dead")
+    change(tmp_path / "pilot-dead", pid=os.getpid(), started="1")
+    assert clear_stale(tmp_path) == [tmp_path / "pilot-dead"]
+
+
+def test_a_directory_of_another_host_or_without_marker_stays(tmp_path: Path) -> None:
+    WorkDirs(tmp_path, "elsewhere")
+    change(tmp_path / "pilot-elsewhere", host="elsewhere", pid=2**22 - 1)
+    (tmp_path / "pilot-beginning").mkdir()
+    assert clear_stale(tmp_path) == []
+
+
+def test_a_kept_directory_is_not_cleared(tmp_path: Path) -> None:
+    dirs = WorkDirs(tmp_path, "a")
+    kept = dirs.keep(dirs.make(1))
+    dirs.close()
+    clear_stale(tmp_path)
+    assert kept == tmp_path / "failed-job-1"
+    assert kept.is_dir()
