@@ -18,7 +18,7 @@ HEADERS = {
     "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "same-origin",
-    "Cache-Control": "no-cache",
+    "Cache-Control": "private, no-cache",
 }
 """Names, logs and errors come from users: even one that got through unescaped could load and run nothing."""
 
@@ -50,7 +50,7 @@ def answer(request: Request, template: str, document: Mapping[str, Any], status:
     content = json.dumps(document, default=_plain, ensure_ascii=False, allow_nan=False).encode()
     if "json" in request.query_params:
         kind = "application/json" if status < 400 else "application/problem+json"
-        return Response(content, status, {"Cache-Control": "no-cache"}, kind)
+        return Response(content, status, {"Cache-Control": "private, no-cache"}, kind)
     tag = _tag(content, template, str(request.url))
     if request.headers.get("If-None-Match") == tag:  # an open page asks every other second
         return Response(status_code=304, headers={"ETag": tag})

@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 from typing import Any
 
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 THIN = "\u202f"
 """Narrow no-break space: groups digits, and keeps a number and its unit on one line."""
@@ -107,9 +107,8 @@ def age(value: datetime | str | None) -> Markup:
         return Markup("–")
     time = moment(value)
     seconds = (datetime.now(UTC) - time).total_seconds()
-    return Markup('<time datetime="{}" title="{}">{}</time>').format(
-        time.isoformat(timespec="milliseconds"), clock(time), distance(seconds)
-    )
+    stamp = time.isoformat(timespec="milliseconds")  # none of the three parts can hold markup
+    return Markup(f'<time datetime="{stamp}" title="{clock(time)}">{distance(seconds)}</time>')  # noqa: S704
 
 
 def clock(value: datetime | str) -> str:
@@ -127,6 +126,14 @@ def short(did: str) -> str:
     return name if name.startswith(scope + ".") else did
 
 
+def coded(text: str) -> Markup:
+    """Text in which `this` is a command or a name, as hints and remedies have it."""
+    parts = text.split("`")
+    if len(parts) % 2 == 0:  # a lone backtick is only a backtick
+        return escape(text)
+    return Markup("").join(Markup("<code>{}</code>").format(p) if n % 2 else p for n, p in enumerate(parts))
+
+
 def percent(part: float, whole: float) -> str:
     """Rounded down, so that 100 % means all."""
     return f"{int(100 * part / whole) if whole else 0}{THIN}%"
@@ -135,6 +142,7 @@ def percent(part: float, whole: float) -> str:
 FILTERS: dict[str, Any] = {
     "age": age,
     "clock": clock,
+    "coded": coded,
     "duration": duration,
     "number": number,
     "short": short,

@@ -10,8 +10,8 @@ from .answers import HEADERS, answer
 from .links import found
 from .source import Document, Views
 
-Limit = Annotated[int, Query(ge=1, le=1000)]
-"""A page of 1000 rows is rendered in less than the 50 ms that a page may hold up the others."""
+Limit = Annotated[int, Query(ge=1, le=500)]
+"""A page of 500 rows is drawn within the 50 ms for which a page may hold up all others (docs/adr/0010)."""
 Id = Annotated[int, Path(ge=1, lt=2**63)]
 Text = str | None
 

@@ -51,7 +51,8 @@ async function follow() {
     const began = performance.now();
     try {
       const answer = await fetch(location.href, { headers: { "If-None-Match": tag }, cache: "no-store" });
-      if (answer.ok) {
+      if (answer.ok && main.dataset.live === "reload") location.reload(); // an error that is over
+      else if (answer.ok) {
         const page = new DOMParser().parseFromString(await answer.text(), "text/html");
         morph(main, page.querySelector("main"));
         document.title = page.title;

@@ -59,6 +59,7 @@ def test_each_page_is_drawn_without_errors_and_asks_no_other_server(
 ) -> None:
     features = {"features": [{"name": "prefers-color-scheme", "value": scheme}]}
     browser.execute_cdp_cmd("Emulation.setEmulatedMedia", features)
+    browser.set_window_size(1440, 700)
     page, expected = PAGES[name]
     browser.get(address + page)
     wait_for(lambda: expected in text(browser))
@@ -150,17 +151,32 @@ def test_hostile_names_logs_and_errors_run_nothing(browser: Any, address: str, p
     assert browser.get_log("browser") == []  # not even something for the content security policy to stop
 
 
-def test_a_lost_server_is_told_and_the_page_stays(browser: Any, address: str, production: Production) -> None:
+def test_a_lost_server_is_told_and_the_page_stays(
+    browser: Any, address: str, production: Production, monkeypatch: pytest.MonkeyPatch
+) -> None:
     browser.get(f"{address}/jobs")
 
     async def broken(**filters: Any) -> Any:
         raise ConnectionRefusedError("the database is away")
 
-    works, production.jobs = production.jobs, broken  # type: ignore[method-assign]
-    wait_for(lambda: "503" in text(browser, "#connection"))
-    assert "4240" in text(browser)
-    production.jobs = works  # type: ignore[method-assign]
+    with monkeypatch.context() as meanwhile:
+        meanwhile.setattr(production, "jobs", broken)
+        wait_for(lambda: "503" in text(browser, "#connection"))
+        assert "4240" in text(browser)
     wait_for(lambda: text(browser, "#connection") == "")
+
+
+def test_an_error_page_gives_way_to_the_page_when_the_database_is_back(
+    browser: Any, address: str, production: Production, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def broken() -> Any:
+        raise ConnectionRefusedError("the database is away")
+
+    with monkeypatch.context() as meanwhile:
+        meanwhile.setattr(production, "sites", broken)
+        browser.get(f"{address}/sites")
+        wait_for(lambda: "does not answer now" in text(browser))
+    wait_for(lambda: "where results end up" in text(browser))
 
 
 def test_ages_read_the_same_before_and_after_the_script_keeps_them_going(browser: Any, address: str) -> None:
