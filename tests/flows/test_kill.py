@@ -215,9 +215,7 @@ def test_a_healthy_run_is_left_alone(processes: Processes, broker: Any, deployed
     _worker(processes, "worker")
     run = _launch(deployed, "healthy")
     wait_for(lambda: len(broker.tasks) == 4, 90)
-    processes.start(
-        sys.executable, "-m", "prodchain.flows.supervisor", name="supervisor", PRODCHAIN_RUN_SILENCE_S="45"
-    )
+    _supervisor(processes, silence_s=45)
     time.sleep(75)
     assert _state(run).is_running()
     assert "no heartbeat" not in processes.log("supervisor")
