@@ -1,13 +1,13 @@
-"""Copy one file between a URL and a local path, its size and adler32 computed on the way.
+"""Copy one file from a URL to a local path, its size and adler32 computed on the way.
 
-``file:`` URLs are opened directly; everything else goes through fsspec, imported only then.
+Other than the catalog's own copy between storages, this one tells a bad source from a full disk here, says how far
+it is, and can be stopped. ``file:`` URLs are opened directly; fsspec is imported for others only.
 """
 
 import fcntl
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import partial
 from io import RawIOBase
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -58,7 +58,7 @@ def download(url: str, target: Path, wanted: Content, moved: Callable[[int], Non
     part = target.with_name(target.name + ".part")
     with _writable(part) as file:
         try:
-            _check(_drain(_reads(url), _into(partial(_write_all, file), wanted.bytes, moved)), wanted)
+            _check(_drain(_reads(url), _into(file, wanted.bytes, moved)), wanted)
         except BaseException:
             part.unlink(missing_ok=True)
             raise
@@ -66,22 +66,6 @@ def download(url: str, target: Path, wanted: Content, moved: Callable[[int], Non
             part.rename(target)
         except OSError as error:
             raise BadTarget(error) from None
-
-
-def upload(source: Path, url: str, wanted: Content, moved: Callable[[int], None]) -> None:
-    """Copy to the URL, over whatever an earlier try left there."""
-    path = local_path(url)
-    if path is not None:
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise BadTarget(error) from None
-        download(f"file:{source.absolute()}", path, wanted, moved)
-        return
-    import fsspec
-
-    with fsspec.open(url, "wb") as file:
-        _check(_drain(_reads(f"file:{source.absolute()}"), _into(file.write, wanted.bytes, moved)), wanted)
 
 
 def _drain(chunks: Iterator[bytes], write: Callable[[bytes], None] | None = None) -> Content:
@@ -94,7 +78,7 @@ def _drain(chunks: Iterator[bytes], write: Callable[[bytes], None] | None = None
     return Content(total, f"{checksum:08x}")
 
 
-def _into(put: Callable[[bytes], Any], most: int, moved: Callable[[int], None]) -> Callable[[bytes], None]:
+def _into(file: RawIOBase, most: int, moved: Callable[[int], None]) -> Callable[[bytes], None]:
     written = 0
 
     def write(chunk: bytes) -> None:
@@ -103,7 +87,7 @@ def _into(put: Callable[[bytes], Any], most: int, moved: Callable[[int], None]) 
         if written > most:  # a wrong file must not fill the disk
             raise BadSource(f"expected {most} bytes, got more")
         try:
-            put(chunk)
+            _write_all(file, chunk)
         except OSError as error:
             raise BadTarget(error) from None
         moved(len(chunk))

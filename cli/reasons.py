@@ -16,18 +16,17 @@ VERDICTS = (
 )
 
 
-def show_why(kind: str, why: Document) -> None:
-    """The sentences first, cheapest remedy beside each; then the table of verdicts."""
+def show_why(why: Document) -> None:
+    """The sentences first, below each what to do; then the table of verdicts."""
     if chosen().json:
         show_json(why)
         return
-    print(f"{kind} {why['object']} is {why['state']}")
+    print(f"{why['object']} is {why['state']}")
     for reason in why["reasons"]:
-        jobs = f" ({reason['jobs']} jobs)" if reason.get("jobs") else ""
-        print(f"{reason['what']}{jobs}")
-        if reason.get("remedy"):
+        print(reason["what"])
+        if reason["remedy"]:
             print(f"  do: {reason['remedy']}")
-    verdicts = why.get("verdicts") or []
+    verdicts = why["verdicts"]
     if verdicts and on_terminal():
         print()
         draw_table(verdicts, VERDICTS)

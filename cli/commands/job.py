@@ -95,7 +95,7 @@ def why(job: Id) -> None:
       prodchain job why 4211
     """
     with chosen().client() as client:
-        show_why("job", client.job_why(job))
+        show_why(client.job_why(job))
 
 
 @app.command()

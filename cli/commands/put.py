@@ -8,9 +8,11 @@ from typing import Annotated
 import typer
 
 from prodchain.broker.client import Document
+from prodchain.catalog.copy import copy
+from prodchain.catalog.errors import CatalogError
 from prodchain.catalog.names import Did, parse_did
 
-from ..copying import BadSource, BadTarget, Content, content_of, upload
+from ..copying import Content, content_of
 from ..errors import FailedWork, NotAllowed, NotFound, Usage
 from ..fetch import THREADS, Progress
 from ..options import chosen
@@ -80,13 +82,14 @@ def _upload(contents: dict[Path, Content], urls: dict[str, str], progress: Progr
     def one(item: tuple[Path, Content]) -> None:
         path, content = item
         try:
-            upload(path, urls[path.name], content, progress.moved)
-        except (BadSource, BadTarget, OSError) as failure:
+            copy(f"file://{path.absolute()}", urls[path.name], content.bytes, content.adler32)
+        except CatalogError as failure:
             raise FailedWork(
                 f"{path.name} could not be copied: {failure}; nothing was registered",
                 object=urls[path.name],
-                hint="run the same command again, or choose another --storage",
+                hint=f"{failure.hint}; then run the same command again",
             ) from None
+        progress.moved(content.bytes)
         progress.done(path.name)
 
     with ThreadPoolExecutor(THREADS) as pool:

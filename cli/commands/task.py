@@ -95,7 +95,7 @@ def why(task: Id) -> None:
       prodchain task why 10000001
     """
     with chosen().client() as client:
-        show_why("task", client.task_why(task))
+        show_why(client.task_why(task))
 
 
 @app.command()

@@ -1,12 +1,21 @@
 """The program under test, and a small broker at the other end."""
 
+import asyncio
+import re
+import subprocess
+import sys
+import time
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import NamedTuple
 
+import asyncpg
 import pytest
 
-from prodchain.broker import client
+from prodchain.broker import client, tokens
+from prodchain.broker.client import Client
+from prodchain.broker.models import TokenKind
 from prodchain.cli.main import main
 
 from .other_end import Broker, serving
@@ -57,3 +66,46 @@ def terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("prodchain.cli.commands.site.on_terminal", lambda: True)
     monkeypatch.setattr("prodchain.cli.reasons.on_terminal", lambda: True)
     monkeypatch.setenv("COLUMNS", "160")
+
+
+@pytest.fixture
+def real_broker(database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """The broker's own server as a process over a fresh database, with tokens of ada and of an administrator."""
+    home = tmp_path / "home"
+    (home / "credentials").mkdir(parents=True)
+    asyncio.run(issue_tokens(database_url, home / "credentials"))
+    monkeypatch.delenv("PRODCHAIN_URL", raising=False)
+    monkeypatch.delenv("PRODCHAIN_TOKEN_FILE", raising=False)
+    monkeypatch.setenv("PRODCHAIN_HOME", str(home))
+    monkeypatch.setenv("PRODCHAIN_DATABASE_URL", database_url)
+    monkeypatch.chdir(tmp_path)
+    log = tmp_path / "server.log"
+    with log.open("wb") as output:
+        server = subprocess.Popen([sys.executable, "-m", "prodchain.broker.server"], stdout=output, stderr=output)
+    try:
+        url = address_in(log)
+        monkeypatch.setenv("PRODCHAIN_URL", url)
+        yield url
+    finally:
+        server.terminate()
+        server.wait(timeout=20)
+
+
+async def issue_tokens(database_url: str, folder: Path) -> None:
+    connection = await asyncpg.connect(database_url)
+    for kind, subject in ((TokenKind.USER, "ada"), (TokenKind.ADMIN, "root")):
+        token, _ = await tokens.issue(connection, kind, subject, timedelta(hours=1))
+        (folder / f"{kind}.token").write_text(token)
+    await connection.close()
+
+
+def address_in(log: Path) -> str:
+    """Where the server says that it listens, once it serves."""
+    until = time.monotonic() + 60
+    while time.monotonic() < until:
+        if found := re.search(r"listening on (http://\S+)", log.read_text()):
+            with Client(found[1], None) as client:
+                client.health()
+            return found[1]
+        time.sleep(0.05)
+    raise AssertionError(log.read_text())

@@ -50,7 +50,7 @@ def verdict(queue: str, passed: bool, criterion: str = "", reason: str = "", rem
 
 
 WHY = {
-    "object": JOB,
+    "object": f"job {JOB}",
     "state": "defined",
     "reasons": [{"what": "no queue suits: memory.", "remedy": "ask for 2000 MB at most", "jobs": 3}],
     "verdicts": [

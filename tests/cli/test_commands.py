@@ -79,8 +79,8 @@ def test_dataset_close_closes(datasets: Broker, run: Run) -> None:
 @pytest.mark.parametrize("kind", ["task", "job"])
 def test_why_is_sentences_with_remedies_and_the_verdict_on_each_queue(other_end: Broker, run: Run, kind: str) -> None:
     assert run(kind, "why", JOB).out.splitlines() == [
-        f"{kind} {JOB} is defined",
-        "no queue suits: memory. (3 jobs)",
+        f"job {JOB} is defined",
+        "no queue suits: memory.",
         "  do: ask for 2000 MB at most",
         "A-BATCH\tmemory\toffers 2000 MB, needs 64000 MB\tmemory_mb <= 2000\t\t5000000",
         "B-BATCH\tsuits\tsuits\t\t1.5\t5000000",
