@@ -45,8 +45,6 @@ def main(arguments: list[str] | None = None) -> int:
     warden = Warden()  # forks: before any thread
     try:
         return Pilot(slot, limits, Client(options.server, options.token_file), warden).run()
-    except FileExistsError as error:
-        log.error("another pilot of this name works in %s: give it another --name", error.filename)
     except OSError as error:
         log.error("work directory %s: %s", options.work_dir, error.strerror or error)
     except PilotError as error:

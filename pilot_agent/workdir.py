@@ -1,6 +1,7 @@
 """Work directories: made, removed, and those of dead pilots cleared away.
 
-BASE/pilot-NAME/pilot.json says whose it is; BASE/pilot-NAME/job-N is a job's. BASE/failed-job-N is kept on request.
+BASE/pilot-NAME-PID/pilot.json says whose it is; BASE/pilot-NAME-PID/job-N is a job's.
+BASE/failed-job-N is kept on request.
 """
 
 from __future__ import annotations
@@ -20,9 +21,10 @@ class WorkDirs:
 
     def __init__(self, base: Path, name: str) -> None:
         self._base = base.resolve()
-        self._own = self._base / f"pilot-{name}"
-        self._own.mkdir(parents=True, mode=0o700)
         pid = os.getpid()
+        # The pid: pilots of another broker may have the same names.
+        self._own = self._base / f"pilot-{name}-{pid}"
+        self._own.mkdir(parents=True, mode=0o700)
         owner = {"host": socket.gethostname(), "pid": pid, "started": _started(pid)}
         new = self._own / f"{MARKER}.new"
         new.write_text(json.dumps(owner))

@@ -23,6 +23,13 @@ def left_in(folder: Path) -> list[str]:
     return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
 
 
+def running(broker: Broker, *pid_files: Path) -> list[int]:
+    """Wait until the payload runs and has written its process ids."""
+    broker.wait_for(lambda: "running" in broker.states())
+    broker.wait_for(lambda: all(path.exists() and path.read_text().endswith("\n") for path in pid_files))
+    return [int(path.read_text()) for path in pid_files]
+
+
 def test_a_job_runs_and_its_outputs_are_stored_before_it_is_finished(
     broker: Broker, start_pilot: Start, make_job: Make, storage: Path
 ) -> None:
@@ -98,10 +105,10 @@ def test_a_payload_that_ignores_the_kill_is_killed_hard(
 ) -> None:
     broker.jobs = [make_job(f"trap '' TERM; echo $$ > {tmp_path}/pid; while :; do sleep 1; done")]
     pilot = start_pilot("--once")
-    broker.wait_for(lambda: (tmp_path / "pid").exists() and (tmp_path / "pid").read_text().endswith("\n"))
+    (pid,) = running(broker, tmp_path / "pid")
     broker.commands["running"] = "kill"
     assert pilot.wait() == 1
-    assert gone(int((tmp_path / "pid").read_text()))
+    assert gone(pid)
 
 
 def test_a_discard_while_the_payload_runs_ends_it_without_a_final_report(
@@ -159,10 +166,9 @@ def test_a_lease_that_is_surely_lost_ends_the_payload_and_the_pilot_goes_on(
 ) -> None:
     broker.jobs = [make_job(f"echo $$ > {tmp_path}/pid; sleep 60", lease_s=1.0), make_job("true", job=2)]
     pilot = start_pilot("--max-jobs", "2")
-    broker.wait_for(lambda: (tmp_path / "pid").exists() and "running" in broker.states())
+    (pid,) = running(broker, tmp_path / "pid")
     broker.stop()
-    time.sleep(2.5)
-    assert gone(int((tmp_path / "pid").read_text()))
+    broker.wait_for(lambda: gone(pid))
     broker.start()
     assert pilot.wait() == 0, pilot.said
     assert broker.states(1) == ["starting", "running"]
@@ -221,8 +227,7 @@ def test_a_pilot_that_is_killed_takes_all_of_its_payload_with_it(
     script = f"sleep 300 & echo $! > {tmp_path}/child; echo $$ > {tmp_path}/leader; wait"
     broker.jobs = [make_job(script)]
     pilot = start_pilot()
-    broker.wait_for(lambda: (tmp_path / "leader").exists() and "running" in broker.states())
-    pids = [int((tmp_path / name).read_text()) for name in ("leader", "child")]
+    pids = running(broker, tmp_path / "leader", tmp_path / "child")
     assert not any(gone(pid) for pid in pids)
     os.killpg(pilot.process.pid, signal.SIGKILL)
     broker.wait_for(lambda: all(gone(pid) for pid in pids))

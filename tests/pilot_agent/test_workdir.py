@@ -6,8 +6,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
 from prodchain.pilot_agent.workdir import MARKER, WorkDirs, clear_stale
 
 
@@ -20,12 +18,6 @@ def test_a_living_pilots_directory_stays(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_two_pilots_of_one_name_do_not_share_a_directory(tmp_path: Path) -> None:
-    WorkDirs(tmp_path, "twin")
-    with pytest.raises(FileExistsError):
-        WorkDirs(tmp_path, "twin")
-
-
 def change(folder: Path, **facts: object) -> None:
     marker = folder / MARKER
     marker.write_text(json.dumps({**json.loads(marker.read_text()), **facts}))
@@ -33,22 +25,24 @@ def change(folder: Path, **facts: object) -> None:
 
 def test_a_dead_pilots_directory_goes(tmp_path: Path) -> None:
     WorkDirs(tmp_path, "dead").make(1)
+    own = tmp_path / f"pilot-dead-{os.getpid()}"
     child = subprocess.Popen([sys.executable, "-c", ""])
     child.wait()
-    change(tmp_path / "pilot-dead", pid=child.pid)
-    assert clear_stale(tmp_path) == [tmp_path / "pilot-dead"]
+    change(own, pid=child.pid)
+    assert clear_stale(tmp_path) == [own]
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_pid_that_was_given_to_another_process_saves_nobody(tmp_path: Path) -> None:
     WorkDirs(tmp_path, "dead")
-    change(tmp_path / "pilot-dead", pid=os.getpid(), started="1")
-    assert clear_stale(tmp_path) == [tmp_path / "pilot-dead"]
+    own = tmp_path / f"pilot-dead-{os.getpid()}"
+    change(own, started="1")
+    assert clear_stale(tmp_path) == [own]
 
 
 def test_a_directory_of_another_host_or_without_marker_stays(tmp_path: Path) -> None:
     WorkDirs(tmp_path, "elsewhere")
-    change(tmp_path / "pilot-elsewhere", host="elsewhere", pid=2**22 - 1)
+    change(tmp_path / f"pilot-elsewhere-{os.getpid()}", host="elsewhere", pid=2**22 - 1)
     (tmp_path / "pilot-beginning").mkdir()
     assert clear_stale(tmp_path) == []
 
