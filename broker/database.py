@@ -54,10 +54,29 @@ async def listen(pool: Pool, channel: str, heard: Callable[[str], None], begin: 
     """Pass on what is notified until cancelled; ``begin`` is called on each (re)connection, as news may be lost."""
     while True:
         with suppress(*LOST):
-            lost = asyncio.Event()
             async with pool.acquire() as conn:
-                conn.add_termination_listener(lambda *_, lost=lost: lost.set())
-                await conn.add_listener(channel, lambda *news: heard(str(news[3])))
-                begin()
-                await lost.wait()
+                await _listen_until_lost(conn, channel, heard, begin)
         await asyncio.sleep(1)
+
+
+async def _listen_until_lost(
+    conn: Connection, channel: str, heard: Callable[[str], None], begin: Callable[[], None]
+) -> None:
+    """The listeners are taken back, or the pool would get a connection that it warns about."""
+    lost = asyncio.Event()
+
+    def ended(*_: object) -> None:
+        lost.set()
+
+    def told(*news: object) -> None:
+        heard(str(news[3]))
+
+    conn.add_termination_listener(ended)
+    await conn.add_listener(channel, told)
+    try:
+        begin()
+        await lost.wait()
+    finally:
+        with suppress(*LOST):
+            await conn.remove_listener(channel, told)
+            conn.remove_termination_listener(ended)
