@@ -1,0 +1,82 @@
+"""The application: parts, routes, and what surrounds each request."""
+
+import tempfile
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from fastapi import APIRouter, Depends, FastAPI
+
+from prodchain.pilot_agent.zipapp import build_zipapp
+
+from .. import hooks
+from ..database import Pool
+from ..matching import Dispatcher
+from ..monitor.assets import assets
+from ..monitor.routes import routes as pages
+from ..settings import Settings
+from ..tokens import Tokens
+from ..views import PoolViews
+from . import datasets, jobs, operations, pilot, problems, sites, tasks, uploads
+from .documents import Problem
+from .envelope import Envelope
+from .parameters import known_query_only
+from .parts import Parts
+from .policies import PUBLIC, READER
+
+DESCRIPTION = """The broker of prodchain: tasks, jobs, data, sites and pilots.
+
+Lists answer `{"items": [...], "next": mark or null}`; send `next` as `after` for the next page. Errors are
+problem documents (RFC 9457) with a stable `code`, the `object` and a `hint`; `instance` is the request's id
+in the server's log."""
+
+
+def create_app(settings: Settings, pool: Pool) -> FastAPI:
+    """The server's application over a pool, which stays the caller's to close."""
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        hooks.install()
+        parts = Parts(settings, pool, Tokens(pool), Dispatcher(pool, settings.lease_s), pilot_zipapp())
+        app.state.parts = parts
+        await parts.dispatcher.start()
+        try:
+            yield
+        finally:
+            await parts.dispatcher.stop()
+
+    # The framework's own pages of documentation load scripts from elsewhere, so there are none.
+    app = FastAPI(
+        title="prodchain",
+        version=operations.VERSION,
+        description=DESCRIPTION,
+        lifespan=lifespan,
+        docs_url=None,
+        redoc_url=None,
+        openapi_url=None,
+    )
+    app.include_router(_api())
+    app.include_router(pages(PoolViews(pool)), dependencies=[READER])
+    app.include_router(assets(), dependencies=[PUBLIC])
+    app.add_middleware(Envelope)
+    problems.install(app)
+    return app
+
+
+def _api() -> APIRouter:
+    answers: dict[int | str, dict[str, Any]] = {
+        "4XX": {"model": Problem, "description": "Refused: what is wrong and what to do"},
+        "5XX": {"model": Problem, "description": "Not possible now"},
+    }
+    api = APIRouter(dependencies=[Depends(known_query_only)], responses=answers)
+    for part in (tasks, jobs, datasets, uploads, sites, pilot, operations):
+        api.include_router(part.router)
+    return api
+
+
+def pilot_zipapp() -> bytes:
+    with tempfile.TemporaryDirectory(prefix="prodchain-") as folder:
+        target = Path(folder) / "pilot.pyz"
+        build_zipapp(target)
+        return target.read_bytes()

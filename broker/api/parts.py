@@ -1,0 +1,57 @@
+"""What routes work with, one set per application, and how they get at it."""
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from fastapi import Depends, Request, Response
+from pydantic_core import to_json
+
+from ..connections import connection
+from ..database import Connection, Pool
+from ..matching import Dispatcher
+from ..settings import Settings
+from ..tokens import Tokens
+
+
+@dataclass
+class Parts:
+    settings: Settings
+    pool: Pool
+    tokens: Tokens
+    dispatcher: Dispatcher
+    pilot_zipapp: bytes
+
+
+def parts_of(request: Request) -> Parts:
+    parts: Parts = request.app.state.parts
+    return parts
+
+
+async def _reading(request: Request) -> AsyncIterator[Connection]:
+    async with connection(parts_of(request).pool) as conn:
+        yield conn
+
+
+async def _writing(request: Request) -> AsyncIterator[Connection]:
+    async with connection(parts_of(request).pool) as conn, conn.transaction():
+        yield conn
+
+
+# scope="function": the connection is back, and a write committed, before the answer goes out.
+Read = Annotated[Connection, Depends(_reading, scope="function")]
+Write = Annotated[Connection, Depends(_writing, scope="function")]
+
+
+class Document(Response):
+    """A JSON answer; pydantic's serialiser knows times and UUIDs, and is fast enough for lists of thousands."""
+
+    media_type = "application/json"
+
+    def render(self, content: Any) -> bytes:
+        return to_json(content)
+
+
+def page(found: tuple[list[dict[str, Any]], Any]) -> Document:
+    """A list's answer from a view's (items, mark of the next page)."""
+    return Document({"items": found[0], "next": found[1]})

@@ -1,0 +1,64 @@
+"""Sites, queues, storages, pilots, transfers: listed; the sites file: applied."""
+
+from pathlib import Path
+
+from fastapi import APIRouter
+from pydantic import BaseModel, ConfigDict, Field
+
+from .. import site_views, sitefile, sites, transfer_views
+from .documents import Page, PilotView, QueueView, SiteView, StorageView, TransferView
+from .parameters import AfterMark, AfterName, Limit
+from .parts import Document, Read, Write, page
+from .policies import READER, Admin
+
+router = APIRouter(prefix="/api", tags=["sites"])
+
+
+class SiteFile(BaseModel):
+    """A sites file; ``base`` is the folder that its relative URLs start from."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    text: str = Field(max_length=1_000_000)
+    base: str = Field(min_length=1, max_length=4096)
+    dry_run: bool = False
+
+
+@router.get("/sites", dependencies=[READER], summary="Sites", responses={200: {"model": Page[SiteView]}})
+async def site_list(conn: Read, limit: Limit = 1000, after: AfterName = None) -> Document:
+    return page(await site_views.sites(conn, limit=limit, after=after))
+
+
+@router.get("/queues", dependencies=[READER], summary="Queues", responses={200: {"model": Page[QueueView]}})
+async def queue_list(conn: Read, limit: Limit = 1000, after: AfterName = None) -> Document:
+    return page(await site_views.queues(conn, limit=limit, after=after))
+
+
+@router.get("/storages", dependencies=[READER], summary="Storages", responses={200: {"model": Page[StorageView]}})
+async def storage_list(conn: Read, limit: Limit = 1000, after: AfterName = None) -> Document:
+    return page(await site_views.storages(conn, limit=limit, after=after))
+
+
+@router.get(
+    "/pilots", dependencies=[READER], summary="Pilots, last seen first", responses={200: {"model": Page[PilotView]}}
+)
+async def pilot_list(conn: Read, limit: Limit = 100, after: AfterMark = None) -> Document:
+    return page(await site_views.pilots(conn, limit=limit, after=after))
+
+
+@router.get(
+    "/transfers",
+    dependencies=[READER],
+    summary="Transfers, newest first",
+    responses={200: {"model": Page[TransferView]}},
+)
+async def transfer_list(conn: Read, limit: Limit = 100, after: AfterMark = None) -> Document:
+    return page(await transfer_views.transfers(conn, limit=limit, after=after))
+
+
+@router.post("/sites/apply", summary="Make the sites what a sites file says")
+async def apply(file: SiteFile, caller: Admin, conn: Write) -> Document:
+    """The changes, made or with ``dry_run`` only told."""
+    declared = sitefile.parse(file.text, Path(file.base))
+    changes = await sites.apply(conn, declared, dry_run=file.dry_run)
+    return Document({"changes": changes})

@@ -1,0 +1,96 @@
+"""The server process: API and monitor pages. ``python -m prodchain.broker.server``"""
+
+import asyncio
+import logging
+import socket
+import sys
+
+import uvicorn
+from fastapi import FastAPI
+
+from .api.app import create_app
+from .database import Pool, connect
+from .errors import BrokerError, Unavailable
+from .settings import Settings, load
+
+GRACE_S = 1
+"""Seconds that running requests get when the server stops; repeating them is safe."""
+
+log = logging.getLogger("prodchain.server")
+
+
+class Server(uvicorn.Server):
+    """Sends parked pilots home first, so that a stop waits for no long poll."""
+
+    def __init__(self, config: uvicorn.Config, app: FastAPI) -> None:
+        super().__init__(config)
+        self._application = app
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        await self._application.state.parts.dispatcher.stop()
+        await super().shutdown(sockets)
+
+
+def listening(host: str, port: int) -> socket.socket:
+    """The server's socket, taken before anything else starts; Unavailable says who is in the way."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    found = socket.socket(family)
+    found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        found.bind((host, port))
+    except OSError as error:
+        found.close()
+        raise Unavailable(
+            f"cannot listen on {host}:{port}: {error.strerror}",
+            object=f"{host}:{port}",
+            hint="stop what listens there, or set PRODCHAIN_PORT to another port (0: any free one)",
+        ) from None
+    return found
+
+
+async def serve(settings: Settings) -> None:
+    """Serve until SIGTERM or SIGINT."""
+    place = listening(settings.host, settings.port)
+    try:
+        pool = await connect(settings.database_url, size=20)
+    except BrokerError:
+        place.close()
+        raise
+    try:
+        await _run(settings, pool, place)
+    finally:
+        pool.terminate()  # what still runs is rolled back, and will be repeated
+
+
+async def _run(settings: Settings, pool: Pool, place: socket.socket) -> None:
+    app = create_app(settings, pool)
+    config = uvicorn.Config(
+        app,
+        loop="uvloop",
+        http="httptools",
+        lifespan="on",
+        ws="none",
+        access_log=False,  # its own would hold queries
+        log_config=None,
+        server_header=False,
+        timeout_graceful_shutdown=GRACE_S,
+        backlog=2048,
+    )
+    log.info("listening on http://%s:%s", settings.host, place.getsockname()[1])
+    await Server(config, app).serve(sockets=[place])
+
+
+def main() -> None:
+    logging.basicConfig(
+        level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s", stream=sys.stdout
+    )
+    try:
+        settings = load()
+        with asyncio.Runner(loop_factory=uvicorn.Config("", loop="uvloop").get_loop_factory()) as runner:
+            runner.run(serve(settings))
+    except BrokerError as error:
+        sys.exit(f"error: {error}\nobject: {error.object}\nhint: {error.hint}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,122 @@
+"""Who calls: opaque random tokens, kept as their SHA-256 only.
+
+A token is ``pc_`` and 32 random bytes, so a plain hash is enough (there is nothing to guess), and the prefix lets
+scanners for leaked secrets find it. ``Tokens`` remembers what it found for a few seconds: a pilot's call
+costs no look-up, and a withdrawn token dies within that time.
+"""
+
+import hashlib
+import secrets
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from .connections import connection
+from .database import Connection, Pool
+from .errors import BadRequest, NotFound, Unauthorized
+from .models import TokenKind
+
+PREFIX = "pc_"
+REMEMBERED_S = 5.0
+REMEMBERED_MOST = 10_000
+LONGEST = 512
+
+
+class TokenMissing(Unauthorized):
+    code = "token-missing"
+
+
+class TokenUnknown(Unauthorized):
+    code = "token-unknown"
+
+
+class TokenExpired(Unauthorized):
+    code = "token-expired"
+
+
+@dataclass(frozen=True)
+class Caller:
+    """Whom a token speaks for; a pilot's is bound to one queue."""
+
+    kind: TokenKind
+    subject: str
+    queue_id: int | None
+    expires_at: datetime
+
+
+def hash_of(token: str) -> str:
+    return hashlib.sha256(token.encode()).hexdigest()
+
+
+async def issue(
+    conn: Connection, kind: TokenKind, subject: str, lifetime: timedelta, queue: str | None = None
+) -> tuple[str, datetime]:
+    """Make a token; only its hash is kept, so this answer is the one time that anybody sees it."""
+    if (kind is TokenKind.PILOT) != (queue is not None):
+        raise BadRequest(
+            f"a {kind} token {'needs a' if kind is TokenKind.PILOT else 'has no'} queue",
+            object="queue",
+            hint="name a queue for kind pilot, and for no other",
+        )
+    queue_id = None
+    if queue is not None:
+        queue_id = await conn.fetchval("SELECT id FROM queue WHERE name = $1", queue)
+        if queue_id is None:
+            raise NotFound(f"no queue {queue}", object=queue, hint="GET /api/queues names the queues")
+    token = PREFIX + secrets.token_urlsafe(32)
+    expires_at = datetime.now(UTC) + lifetime
+    await conn.execute(
+        "INSERT INTO token (hash, kind, subject, queue_id, expires_at) VALUES ($1, $2, $3, $4, $5)",
+        hash_of(token),
+        kind,
+        subject,
+        queue_id,
+        expires_at,
+    )
+    return token, expires_at
+
+
+class Tokens:
+    """Tells callers by their tokens."""
+
+    def __init__(self, pool: Pool, remembered_s: float = REMEMBERED_S) -> None:
+        self._pool = pool
+        self._remembered_s = remembered_s
+        self._remembered: dict[str, tuple[float, Caller]] = {}
+
+    async def check(self, token: str | None) -> Caller:
+        """The caller; raises TokenMissing, TokenUnknown or TokenExpired."""
+        if not token:
+            raise TokenMissing(
+                "this needs a token",
+                object="Authorization",
+                hint="send `Authorization: Bearer TOKEN`; `prodchain up` leaves tokens in HOME/credentials",
+            )
+        key = hash_of(token[:LONGEST])
+        until, caller = self._remembered.get(key, (0.0, None))
+        if caller is None or until < time.monotonic():
+            caller = await self._find(key)
+            self._remember(key, caller)
+        if caller.expires_at <= datetime.now(UTC):
+            raise TokenExpired(
+                f"the token of {caller.subject} expired at {caller.expires_at:%Y-%m-%d %H:%M:%S} UTC",
+                object=caller.subject,
+                hint="get a new one: an admin issues it by POST /api/tokens",
+            )
+        return caller
+
+    async def _find(self, key: str) -> Caller:
+        async with connection(self._pool) as conn:
+            row = await conn.fetchrow("SELECT kind, subject, queue_id, expires_at FROM token WHERE hash = $1", key)
+        if row is None:
+            raise TokenUnknown(
+                "this token is not known here",
+                object="Authorization",
+                hint="it is from another server or was withdrawn; compare with HOME/credentials",
+            )
+        return Caller(TokenKind(row["kind"]), row["subject"], row["queue_id"], row["expires_at"])
+
+    def _remember(self, key: str, caller: Caller) -> None:
+        if len(self._remembered) >= REMEMBERED_MOST:
+            self._remembered.clear()  # so many tokens within seconds: start afresh rather than grow
+        self._remembered[key] = (time.monotonic() + self._remembered_s, caller)

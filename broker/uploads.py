@@ -1,0 +1,190 @@
+"""Files that people bring: told where to put them, then registered together once every one was verified there."""
+
+import asyncio
+from collections import Counter
+from collections.abc import Sequence
+from typing import Annotated
+from uuid import UUID
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from prodchain.catalog import datasets, files, replicas, storage
+from prodchain.catalog.errors import BadStorage, ChecksumMismatch, DatasetConflict, FileConflict, FileMissing
+from prodchain.catalog.files import NewFile
+from prodchain.catalog.models import BOOKKEEPING, DatasetKind
+from prodchain.catalog.names import Did, parse_did, url_of
+
+from .connections import connection
+from .database import Connection, Pool
+from .errors import WrongState
+from .task_views import View
+
+AT_ONCE = 4
+"""Files that are read at the same time."""
+
+
+class BroughtFile(BaseModel):
+    """A file and what it must be."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    name: str = Field(min_length=1, max_length=250)
+    guid: UUID
+    bytes: int = Field(ge=0, le=2**63 - 1)
+    adler32: Annotated[str, Field(pattern=r"^[0-9a-fA-F]{8}$")]
+    events: int = Field(default=0, ge=0, le=2**63 - 1)
+
+
+class Upload(BaseModel):
+    """Files for one dataset, which is made if need be; ``storage`` is the home storage unless named."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    dataset: str
+    storage: str | None = None
+    kind: DatasetKind = DatasetKind.USER
+    files: list[BroughtFile] = Field(min_length=1, max_length=10_000)
+
+    @field_validator("kind")
+    @classmethod
+    def not_ours(cls, kind: DatasetKind) -> DatasetKind:
+        if kind in BOOKKEEPING:
+            raise ValueError(f"{kind} datasets are made by the system only")
+        return kind
+
+    @field_validator("files")
+    @classmethod
+    def each_once(cls, brought: list[BroughtFile]) -> list[BroughtFile]:
+        twice = [name for name, times in Counter(file.name for file in brought).items() if times > 1]
+        if twice:
+            raise ValueError(f"{twice[0]} is named more than once")
+        return brought
+
+    def did(self) -> Did:
+        return parse_did(self.dataset)
+
+    def new_files(self) -> list[NewFile]:
+        scope = self.did().scope
+        return [NewFile(Did(scope, f.name), f.guid, f.bytes, f.adler32.lower(), f.events) for f in self.files]
+
+
+_PRESENT = """
+SELECT f.name, f.bytes, f.adler32, r.file_id IS NOT NULL AS here
+FROM file f LEFT JOIN replica r ON r.file_id = f.id AND r.storage_id = $3
+WHERE f.scope = $1 AND f.name = ANY($2)
+"""
+
+
+async def plan(conn: Connection, upload: Upload, owner: str) -> View:
+    """Where each file goes; ``present`` says that it is there already. Changes nothing.
+
+    Raises what a commit would raise for names, so that nobody uploads for hours what will be refused.
+    """
+    place, _ = await _plan(conn, upload, owner)
+    return place
+
+
+async def commit(pool: Pool, upload: Upload, owner: str) -> Did:
+    """Read every file at the storage, then register all in one transaction, or none; repeating changes nothing."""
+    did = upload.did()
+    async with connection(pool) as conn:
+        place, storage_id = await _plan(conn, upload, owner)
+    # Hours may go by here: no connection is held.
+    missing = {item["name"]: item["url"] for item in place["files"] if not item["present"]}
+    new = upload.new_files()
+    await _verify([(file, missing[file.did.name]) for file in new if file.did.name in missing])
+    async with connection(pool) as conn, conn.transaction():
+        dataset = await datasets.create(conn, did, upload.kind, owner)
+        assert dataset.id is not None
+        ids = await files.register(conn, new)
+        await datasets.add_files(conn, dataset.id, ids)
+        await replicas.arrive(conn, storage_id, ids)
+    return did
+
+
+async def _plan(conn: Connection, upload: Upload, owner: str) -> tuple[View, int]:
+    did, new = upload.did(), upload.new_files()
+    await _refuse_others(conn, did, upload.kind, owner)
+    target = await conn.fetchrow(
+        "SELECT id, name, url, writable FROM storage WHERE name = $1 OR ($1::text IS NULL AND home)", upload.storage
+    )
+    if target is None or not target["writable"]:
+        what = f"storage {upload.storage or 'home'}"
+        raise BadStorage(
+            f"{what} is not writable" if target else f"there is no {what}",
+            object=what,
+            hint="GET /api/storages lists the storages",
+        )
+    rows = await conn.fetch(_PRESENT, did.scope, [file.did.name for file in new], target["id"])
+    known = {row["name"]: row for row in rows}
+    items = [
+        {"name": file.did.name, "url": url_of(target["url"], file.did), "present": _is_here(file, known)}
+        for file in new
+    ]
+    return {"storage": target["name"], "files": items}, target["id"]
+
+
+def _is_here(file: NewFile, known: dict[str, View]) -> bool:
+    row = known.get(file.did.name)
+    if row is None:
+        return False
+    if (row["bytes"], row["adler32"]) != (file.bytes, file.adler32):
+        raise FileConflict(
+            f"{file.did} is known with {row['bytes']} bytes and adler32 {row['adler32']},"
+            f" not with {file.bytes} bytes and adler32 {file.adler32}",
+            object=str(file.did),
+            hint="content never changes under a name: give the new content a new name",
+        )
+    return bool(row["here"])
+
+
+async def _refuse_others(conn: Connection, did: Did, kind: DatasetKind, owner: str) -> None:
+    """A dataset that is somebody else's, or that a task fills, takes no uploads."""
+    row = await conn.fetchrow(
+        "SELECT kind, owner, (SELECT min(id) FROM task WHERE output_id = d.id) AS task FROM dataset d"
+        " WHERE scope = $1 AND name = $2",
+        *did,
+    )
+    if row is None:
+        return
+    if row["task"] is not None:
+        raise WrongState(
+            f"{did} is the output of task {row['task']}",
+            object=str(did),
+            hint="upload into a dataset of your own",
+        )
+    if (row["kind"], row["owner"]) != (kind, owner):
+        raise DatasetConflict(
+            f"{did} is a {row['kind']} dataset of {row['owner']}", object=str(did), hint="choose another name"
+        )
+
+
+async def _verify(wanted: Sequence[tuple[NewFile, str]]) -> None:
+    """Read what is there, a few files at a time; the first mistake ends it."""
+    turns = asyncio.Semaphore(AT_ONCE)
+
+    async def one(file: NewFile, url: str) -> None:
+        async with turns:
+            await asyncio.to_thread(_compare, file, url)
+
+    try:
+        async with asyncio.TaskGroup() as group:
+            for file, url in wanted:
+                group.create_task(one(file, url))
+    except* Exception as failures:
+        raise failures.exceptions[0] from None
+
+
+def _compare(file: NewFile, url: str) -> None:
+    """Size first: a transfer that broke off shows without reading the file."""
+    size = storage.size(url)
+    if size is None:
+        raise FileMissing(f"{file.did} is not at {url}", object=str(file.did), hint="store it there, then commit")
+    adler32 = storage.adler32(url) if size == file.bytes else "unread"
+    if (size, adler32) != (file.bytes, file.adler32):
+        raise ChecksumMismatch(
+            f"{file.did} has {size} bytes, adler32 {adler32} at {url},"
+            f" not {file.bytes} bytes, adler32 {file.adler32}",
+            object=str(file.did),
+            hint="store it again, then commit; nothing was registered",
+        )
