@@ -53,13 +53,11 @@ def load(name: str) -> Any:
     entry = COMMANDS[name]
     found = getattr(import_module(f".commands.{entry.module}", __package__), entry.name)
     if isinstance(found, typer.Typer):
-        app = found
-        if app.registered_callback is None:
-            app.callback()(lambda: None)  # keeps a group of one command a group
+        command: Any = typer.main.get_group(found)
     else:
         app = typer.Typer(add_completion=False)
         app.command(name)(found)
-    command: Any = typer.main.get_command(app)
+        command = typer.main.get_command(app)
     command.name = name
     return prepare(command)
 

@@ -113,3 +113,17 @@ def test_a_reader_that_goes_away_makes_no_noise(other_end: Broker) -> None:
 
 def test_stubs_and_commands_are_the_same() -> None:
     assert list(program().commands) == list(COMMANDS)
+
+
+def test_the_shell_completes_commands_and_what_is_below_them() -> None:
+    environment = {**os.environ, "_PRODCHAIN_COMPLETE": "complete_bash"}
+    for words, number, expected in (("prodchain ta", "1", "task"), ("prodchain task re", "2", "retry")):
+        done = subprocess.run(
+            [sys.executable, "-m", "prodchain.cli"],
+            env=environment | {"COMP_WORDS": words, "COMP_CWORD": number},
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=30,
+        )
+        assert done.stdout.split() == [expected]
