@@ -9,7 +9,7 @@ import typer
 
 from prodchain.broker.client import Client
 
-from ..errors import FailedWork
+from ..errors import INTERRUPTED, FailedWork
 from ..local import overview
 from ..local.home import Home
 from ..options import chosen
@@ -72,6 +72,9 @@ def running(home: Home, keep: bool) -> Iterator[None]:
     started = bring_up(home, tell)
     try:
         yield
+    except KeyboardInterrupt:
+        say(f"interrupted; nothing is lost: `prodchain demo --home {home.path}` goes on here")
+        raise typer.Exit(INTERRUPTED) from None
     finally:
         if started and not keep:
             overview.stop_all(home)

@@ -26,6 +26,14 @@ from .supervisor import NAME, AlreadyRuns, Change, Supervisor, held
 from .watch import State
 
 Flags = dict[str, Any]
+KINDS: dict[str, type[CliError]] = {
+    "already-runs": AlreadyRuns,
+    "usage": Usage,
+    "bad-settings": Usage,
+    "bad-site-file": Usage,
+}
+"""What a detached supervisor's errors are again on this side; any other one is failed work."""
+
 Heard = Callable[[Change], None]
 
 
@@ -68,13 +76,13 @@ def detach(home: Home, flags: Flags, heard: Heard) -> None:
     try:
         with os.fdopen(reader) as lines:
             follow(lines, heard)
-    except KeyboardInterrupt:
-        child.terminate()
-        child.wait()
-        raise
     except EOFError:
         message = f"the supervisor ended while it started (exit code {child.wait()})"
         raise FailedWork(message, object=NAME, hint=f"read {log}") from None
+    except BaseException:
+        child.terminate()  # if it has not ended by itself
+        child.wait()
+        raise
     child.returncode = 0  # it goes on without us; Python need not warn about that
 
 
@@ -85,9 +93,9 @@ def follow(lines: Any, heard: Heard) -> None:
         if "change" in said:
             heard(Change(**said["change"] | {"state": State(said["change"]["state"])}))
         elif "error" in said:
-            kind = {"already-runs": AlreadyRuns}.get(said["error"].pop("code"), FailedWork)
-            error = kind(said["error"]["message"], object=said["error"]["object"], hint=said["error"]["hint"])
-            raise error
+            what = said["error"]
+            kind = KINDS.get(what["code"], FailedWork)
+            raise kind(what["message"], object=what["object"], hint=what["hint"])
         else:
             return
     raise EOFError
