@@ -18,7 +18,7 @@ from typing import Any
 
 from prodchain.broker.settings import load
 
-from ..errors import FailedWork
+from ..errors import CliError, FailedWork, Usage
 from .home import Home
 from .plan import Plan
 from .program import inherited
