@@ -19,7 +19,8 @@ import asyncpg
 from prodchain.catalog.errors import CatalogError
 from prodchain.catalog.mover import Mover
 
-from . import generation, hooks, placement, watching
+from . import generation, hooks, leases, placement, watching
+from .bunches import Pace
 from .database import LOST, Connection, Pool, connect, listen
 from .errors import BrokerError
 from .settings import Settings, load
@@ -56,7 +57,7 @@ class Agents:
             group.create_task(self._loop("move", self._mover.step))
             group.create_task(self._loop("clean", self._mover.clean))
             group.create_task(self._loop("close", self._once(watching.complete)))
-            group.create_task(self._loop("watch", self._once(watching.reclaim)))
+            group.create_task(self._loop("watch", self._once(leases.reclaim)))
             group.create_task(self._loop("sweep", self._once(watching.sweep)))
             group.create_task(self._loop("fold", self._once(watching.fold), FOLD_S))
         listener.cancel()
@@ -107,9 +108,7 @@ class Agents:
         return run
 
     async def _place(self, conn: Connection, task_id: int) -> int:
-        return await placement.place(
-            conn, task_id, placement.Pace(self._settings.heartbeat_s, self._settings.lease_s)
-        )
+        return await placement.place(conn, task_id, Pace(self._settings.heartbeat_s, self._settings.lease_s))
 
     def _heard(self, payload: str) -> None:
         event = self._wake.get(payload)

@@ -12,6 +12,9 @@ from .brokerage.facts import Need
 from .requests import TaskRequest
 from .splitting import Work
 
+PATIENCE = 4
+"""Leases after which a pilot that cannot reach the broker gives its job up; till then the broker's word counts."""
+
 
 class Pace(NamedTuple):
     """How often a pilot reports, and for how long its silence is borne."""
@@ -73,5 +76,5 @@ class Bunch:
             outputs=[Output(lfn, url_of(storage_url, Did(output.scope, lfn)))],
             walltime_s=self.request.walltime_s,
             heartbeat_s=self.pace.heartbeat_s,
-            lease_s=self.pace.lease_s,
+            lease_s=self.pace.lease_s * PATIENCE,
         )

@@ -11,7 +11,7 @@ from .models import Job
 from .splitting import Work
 from .states import JOB_FINAL, TASK_OPEN, JobState
 
-GARBAGE_AFTER_S = 120.0
+GARBAGE_AFTER_S = 900.0
 """When to delete what a lost run may have stored: a pilot that still runs has been told, or gave up, by then."""
 
 

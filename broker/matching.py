@@ -158,19 +158,19 @@ class Dispatcher:
         async with self._pool.acquire() as conn, conn.transaction():
             rows = await conn.fetch(AGAIN, [ask.pilot for ask in asks], [ask.request for ask in asks])
             known = {(row["pilot"], row["request"]) for row in rows}
-            new = [ask for ask in asks if (ask.pilot, ask.request) not in known]
+            # A request that came twice gets one job; one with no time left only asks what it may have got before.
+            new = {(ask.pilot, ask.request) for ask in asks if ask.remaining_s > 0} - known
             if new:
-                rows += await conn.fetch(
-                    CLAIM, queue_id, [ask.pilot for ask in new], [ask.request for ask in new], self._lease_s
-                )
+                pilots, requests = map(list, zip(*new, strict=True))
+                rows += await conn.fetch(CLAIM, queue_id, pilots, requests, self._lease_s)
             found = {(row["pilot"], row["request"]): decode(JobSpec, row["spec"]) for row in rows}
-            pilots = {ask.pilot: (ask, found.get((ask.pilot, ask.request))) for ask in asks}
+            seen = {ask.pilot: (ask.host, found.get((ask.pilot, ask.request))) for ask in asks}
             await conn.execute(
                 SEEN,
                 queue_id,
-                list(pilots),
-                [ask.host for ask, _ in pilots.values()],
-                [spec.job if spec else None for _, spec in pilots.values()],
+                list(seen),
+                [host for host, _ in seen.values()],
+                [spec.job if spec else None for _, spec in seen.values()],
             )
             return found
 

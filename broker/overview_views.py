@@ -21,5 +21,7 @@ async def overview(conn: Connection) -> View:
 
 async def agents_seen_s(conn: Connection) -> float | None:
     """Seconds since the agents' last sign of life; none if there never was one."""
-    seen: float | None = await conn.fetchval("SELECT extract(epoch FROM now() - max(seen_at))::float8 FROM agent")
+    seen: float | None = await conn.fetchval(
+        "SELECT extract(epoch FROM now() - max(seen_at))::float8 FROM agent WHERE name <> 'server'"
+    )
     return seen

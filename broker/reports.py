@@ -7,6 +7,7 @@ from prodchain.catalog.models import DatasetKind
 from prodchain.catalog.names import Did, parse_did, sub_name
 from prodchain.pilot_agent.messages import Answer, Answers, Update, Updates
 
+from . import leases
 from .database import Connection, one
 from .errors import BadRequest
 from .jobs import deliver_holder, fail, release_holder
@@ -47,9 +48,7 @@ async def _apply_one(conn: Connection, job: Job, pilot: str, update: Update, lea
     await _keep_log(conn, update)
     if update.state in _ON_THE_WAY:
         await _advance(conn, job, actor, update)
-        await conn.execute(
-            "UPDATE lease SET until = now() + make_interval(secs => $2) WHERE job_id = $1", update.job, lease_s
-        )
+        await leases.extend(conn, update.job, lease_s)
     elif update.state == "failed":
         await fail(conn, job, actor, update.error or "the pilot gave no reason", exit_code=update.exit_code)
         await _forget(conn, pilot)

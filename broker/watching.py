@@ -1,31 +1,14 @@
-"""What nobody reports: leases that ran out, tasks that are complete, counters that want folding, datasets expired."""
+"""What nobody reports: tasks that are complete, jobs that their task left behind, counters that want folding."""
 
 from prodchain.catalog import datasets
 
 from .database import Connection
-from .jobs import cancel, fail
-from .models import Job
+from .jobs import cancel
 from .states import JOB_FINAL, TaskState
 
 ACTOR = "watch"
 FOLD_ABOVE = 64
 """Rows of job_count per task that are worth folding into one per state."""
-
-
-async def reclaim(conn: Connection) -> int:
-    """Fail the jobs whose pilots were not heard of within the lease; their work gets a new attempt."""
-    rows = await conn.fetch(
-        """
-        SELECT j.*, l.until FROM job j JOIN lease l ON l.job_id = j.id
-        WHERE l.until < now() ORDER BY j.id LIMIT 500 FOR UPDATE OF j, l SKIP LOCKED
-        """
-    )
-    for row in rows:
-        job = Job.model_validate(dict(row))
-        await fail(
-            conn, job, ACTOR, f"lost heartbeat: pilot {job.pilot} was not heard of since {row['until']:%H:%M:%S} UTC"
-        )
-    return len(rows)
 
 
 async def sweep(conn: Connection) -> int:

@@ -75,7 +75,7 @@ async def _job_reasons(conn: Connection, job: Job) -> list[dict[str, Any]]:
 async def _unplaced(conn: Connection, job: Job) -> dict[str, Any]:
     state = await conn.fetchval("SELECT state FROM task WHERE id = $1", job.task_id)
     if state == TaskState.PAUSED:
-        return reason("its task is paused", f"prodchain task resume {job.task_id}")
+        return reason("its task is paused")
     last = await conn.fetchrow(
         "SELECT id, queue_id, reason FROM assignment WHERE task_id = $1 ORDER BY id DESC LIMIT 1", job.task_id
     )

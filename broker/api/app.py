@@ -1,8 +1,9 @@
 """The application: parts, routes, and what surrounds each request."""
 
+import asyncio
 import tempfile
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,9 @@ from fastapi import APIRouter, Depends, FastAPI
 
 from prodchain.pilot_agent.zipapp import build_zipapp
 
-from .. import hooks
-from ..database import Pool
+from .. import hooks, leases
+from ..connections import connection
+from ..database import LOST, Pool
 from ..matching import Dispatcher
 from ..monitor.assets import assets
 from ..monitor.routes import routes as pages
@@ -40,10 +42,14 @@ def create_app(settings: Settings, pool: Pool) -> FastAPI:
         hooks.install()
         parts = Parts(settings, pool, Tokens(pool), Dispatcher(pool, settings.lease_s), pilot_zipapp())
         app.state.parts = parts
+        async with connection(pool) as conn:
+            await leases.server_starts(conn, settings.lease_s)
         await parts.dispatcher.start()
+        alive = asyncio.create_task(_live(pool))
         try:
             yield
         finally:
+            alive.cancel()
             await parts.dispatcher.stop()
 
     # The framework's own pages of documentation load scripts from elsewhere, so there are none.
@@ -62,6 +68,13 @@ def create_app(settings: Settings, pool: Pool) -> FastAPI:
     app.add_middleware(Envelope)
     problems.install(app)
     return app
+
+
+async def _live(pool: Pool) -> None:
+    while True:
+        with suppress(*LOST):
+            await leases.server_lives(pool)
+        await asyncio.sleep(1)
 
 
 def _api() -> APIRouter:

@@ -1,10 +1,12 @@
 """A pilot's news are applied once, from the pilot that has the job, and a lost run is tried again."""
 
+import asyncio
 from dataclasses import replace
 
-from prodchain.pilot_agent.messages import Update
+from prodchain.broker import jobs, leases
+from prodchain.pilot_agent.messages import Acquire, Update
 
-from .world import World, evgen, finished
+from .world import World, evgen, finished, inside
 
 
 async def test_a_repeated_request_gets_the_same_job(world: World) -> None:
@@ -86,10 +88,6 @@ async def test_a_success_without_its_output_is_a_failure(world: World) -> None:
 
 
 async def test_a_killed_job_tells_its_pilot_to_discard(world: World) -> None:
-    from prodchain.broker import jobs
-
-    from .world import inside
-
     await world.submit(evgen(events=25))
     await world.agents()
     spec = await world.acquire("A-BATCH")
@@ -107,3 +105,41 @@ async def test_a_log_piece_sent_twice_is_kept_once(world: World) -> None:
     for offset, text in ((0, "hello "), (0, "hello "), (6, "world")):
         await world.report("A-BATCH", "p1", Update(spec.job, "running", log_offset=offset, log=text))
     assert await world.value("SELECT string_agg(text, '' ORDER BY start) FROM job_log") == "hello world"
+
+
+async def test_without_a_server_nobody_is_called_silent_and_a_new_server_gives_all_time(world: World) -> None:
+    task = await world.submit(evgen(events=25))
+    await world.agents()
+    spec = await world.acquire("A-BATCH")
+    assert spec is not None
+    await world.pool.execute("UPDATE agent SET seen_at = now() - interval '1 minute' WHERE name = 'server'")
+    await world.expire(spec.job)
+    await world.agents()
+    assert await world.states(task) == ["sent"]
+    await inside(world.pool, leases.server_starts, 30.0)
+    await world.agents()
+    assert await world.states(task) == ["sent"]
+
+
+async def test_a_pilot_that_stops_asks_only_for_what_it_may_have_got(world: World) -> None:
+    await world.submit(evgen(events=25))
+    await world.agents()
+    queue = await world.value("SELECT id FROM queue WHERE name = 'A-BATCH'")
+    ask = Acquire("p1", "r1", "node", 1, 1000, remaining_s=0, wait_s=0)
+    assert (await world.dispatcher.acquire(queue, ask)).jobs == []
+    taken = await world.acquire("A-BATCH", request="r1")
+    assert taken is not None
+    assert (await world.dispatcher.acquire(queue, ask)).jobs[0].job == taken.job
+
+
+async def test_a_parked_request_that_came_twice_gets_one_job(world: World) -> None:
+    queue = await world.value("SELECT id FROM queue WHERE name = 'A-BATCH'")
+    await world.dispatcher.start()
+    ask = Acquire("p1", "r1", "node", 1, 1000, remaining_s=100, wait_s=5)
+    parked = [asyncio.create_task(world.dispatcher.acquire(queue, ask)) for _ in range(2)]
+    await asyncio.sleep(0.3)
+    await world.submit(evgen())
+    await world.agents()
+    answers = await asyncio.gather(*parked)
+    assert len({answer.jobs[0].job for answer in answers}) == 1
+    assert await world.value("SELECT count(*) FROM lease") == 1

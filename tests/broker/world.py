@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from prodchain.broker import generation, hooks, placement, reports, sitefile, sites, tasks, watching
+from prodchain.broker import generation, hooks, leases, placement, reports, sitefile, sites, tasks, watching
 from prodchain.broker.bunches import Pace
 from prodchain.broker.database import Connection, Pool
 from prodchain.broker.matching import Dispatcher
@@ -63,6 +63,7 @@ class World:
         self.dispatcher = Dispatcher(self.pool, LEASE_S)
         async with self.pool.acquire() as conn, conn.transaction():
             await sites.apply(conn, sitefile.parse(SITES, self.folder))
+            await leases.server_lives(conn)
 
     async def submit(self, request: TaskRequest, owner: str = "ann") -> Task:
         async with self.pool.acquire() as conn, conn.transaction():
@@ -82,7 +83,7 @@ class World:
                     async with conn.transaction():
                         changed += await placement.place(conn, task_id, Pace(1.0, LEASE_S))
                 async with conn.transaction():
-                    changed += await watching.reclaim(conn)
+                    changed += await leases.reclaim(conn)
                 async with conn.transaction():
                     changed += await watching.sweep(conn)
                 async with conn.transaction():
