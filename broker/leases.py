@@ -17,7 +17,7 @@ async def server_starts(conn: Connection, lease_s: float) -> None:
     await server_lives(conn)
 
 
-async def server_lives(conn: Connection | Pool) -> None:
+async def server_lives(conn: "Connection | Pool") -> None:
     """A server's sign of life: without one, the silence of pilots means nothing."""
     await conn.execute(
         "INSERT INTO agent (name) VALUES ($1) ON CONFLICT (name) DO UPDATE SET seen_at = now()", SERVER
