@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Coroutine
-from typing import Any, TypeVar
+from typing import Any
 
 from fastapi import APIRouter, Request, Response
 
@@ -13,8 +13,6 @@ from .parts import Document, Write, parts_of
 from .policies import PUBLIC, PilotCaller
 
 router = APIRouter(tags=["pilot"])
-
-Result = TypeVar("Result")
 
 
 @router.post("/api/pilot/acquire", summary="Wait for a job", responses={200: {"model": Acquired}})
@@ -29,6 +27,8 @@ async def acquire(ask: Acquire, caller: PilotCaller, request: Request) -> Docume
 async def update(news: Updates, caller: PilotCaller, request: Request, conn: Write) -> Document:
     """What to do with each job; jobs of another queue are not this pilot's, whatever it says."""
     assert caller.queue_id is not None
+    for one in news.updates:  # payloads print anything, the database keeps no zero bytes
+        one.error = one.error.replace("\0", "\N{REPLACEMENT CHARACTER}")
     lease_s = parts_of(request).settings.lease_s
     return Document(encode(await reports.apply(conn, caller.queue_id, news, lease_s)))
 
@@ -38,14 +38,16 @@ async def zipapp(request: Request) -> Response:
     return Response(parts_of(request).pilot_zipapp, media_type="application/zip")
 
 
-async def while_connected(request: Request, work: Coroutine[Any, Any, Result]) -> Result:
+async def while_connected(request: Request, work: Coroutine[Any, Any, Acquired]) -> Acquired:
     """Give up when the pilot hangs up, so that no job goes to one that is dead."""
     working, gone = asyncio.ensure_future(work), asyncio.ensure_future(_gone(request))
     try:
         await asyncio.wait((working, gone), return_when=asyncio.FIRST_COMPLETED)
-        if not working.done():
-            working.cancel()
-        return await working
+        if working.done():
+            return working.result()
+        working.cancel()
+        await asyncio.wait((working,))
+        return Acquired([], "the pilot hung up")
     finally:
         working.cancel()
         gone.cancel()
