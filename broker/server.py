@@ -13,6 +13,7 @@ from .database import Pool, connect
 from .errors import BrokerError, Unavailable
 from .settings import Settings, load
 
+BACKLOG = 2048
 GRACE_S = 1
 """Seconds that running requests get when the server stops; repeating them is safe."""
 
@@ -29,6 +30,7 @@ class Server(uvicorn.Server):
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         await self._application.state.parts.dispatcher.stop()
         await super().shutdown(sockets)
+        self._captured_signals.clear()  # or it would end itself by the signal: a stop on request is no failure
 
 
 def listening(host: str, port: int) -> socket.socket:
@@ -38,6 +40,7 @@ def listening(host: str, port: int) -> socket.socket:
     found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         found.bind((host, port))
+        found.listen(BACKLOG)  # from here on the place is taken, and clients wait until we serve
     except OSError as error:
         found.close()
         raise Unavailable(
@@ -57,6 +60,10 @@ async def serve(settings: Settings) -> None:
         place.close()
         raise
     try:
+        if await pool.fetchval("SELECT to_regclass('agent')") is None:
+            raise Unavailable(
+                "the database has no tables of ours", object="database", hint="run python -m prodchain.broker.migrate"
+            )
         await _run(settings, pool, place)
     finally:
         pool.terminate()  # what still runs is rolled back, and will be repeated
@@ -74,10 +81,13 @@ async def _run(settings: Settings, pool: Pool, place: socket.socket) -> None:
         log_config=None,
         server_header=False,
         timeout_graceful_shutdown=GRACE_S,
-        backlog=2048,
+        backlog=BACKLOG,
     )
     log.info("listening on http://%s:%s", settings.host, place.getsockname()[1])
-    await Server(config, app).serve(sockets=[place])
+    server = Server(config, app)
+    await server.serve(sockets=[place])
+    if not server.started:
+        raise Unavailable("the server could not start", object="server", hint="its log says why, above")
 
 
 def main() -> None:
