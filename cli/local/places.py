@@ -53,6 +53,7 @@ def place_of(data: Path) -> Place:
     base = SYSTEM / location(data)
     base.mkdir(mode=0o700, exist_ok=True)
     os.chown(base, account.pw_uid, account.pw_gid)
+    write_private(base / "home", str(data))  # lets an administrator find databases whose home is gone
     return Place(data, base, account)
 
 

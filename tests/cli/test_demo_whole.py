@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from prodchain.cli.local import postgres
+
 pytestmark = [pytest.mark.acceptance, pytest.mark.prefect, pytest.mark.physics, pytest.mark.timeout(900)]
 
 
@@ -43,3 +45,4 @@ def test_the_demo_makes_the_physics_of_one_process_and_a_second_one_finds_it(tmp
         assert second["wall_s"] < 20
     finally:
         subprocess.run([sys.executable, "-m", "prodchain.cli", "down", "--home", str(home)], check=True)
+        postgres.start(postgres.data_folder(home)).stop(remove=True)

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from prodchain.cli.errors import FailedWork
-from prodchain.cli.local import overview, process, supervise
+from prodchain.cli.local import overview, postgres, process, supervise
 from prodchain.cli.local.home import Home
 from prodchain.cli.local.supervisor import AlreadyRuns, Change
 from prodchain.cli.main import main
@@ -123,3 +123,4 @@ def test_the_whole_system_survives_kills_and_stops_clean(tmp_path: Path) -> None
         assert overview.overview(Home(home))["processes"] == []
     finally:
         overview.stop_all(Home(home))
+        postgres.start(postgres.data_folder(home)).stop(remove=True)
