@@ -123,7 +123,7 @@ async def test_a_pilot_that_hung_up_gets_no_job(broker: Broker) -> None:
 
     headers = [(b"authorization", f"Bearer {token}".encode()), (b"content-type", b"application/json")]
     scope = {"type": "http", "method": "POST", "path": "/api/pilot/acquire", "query_string": b"", "headers": headers}
-    call = asyncio.create_task(broker.app(scope, receive, send))  # type: ignore[arg-type]
+    call = asyncio.create_task(broker.app(scope, receive, send))
     await asyncio.sleep(0.3)
     gone.set()
     await asyncio.wait_for(call, 5)
