@@ -280,8 +280,12 @@ class Client:
 
     def _refused(self, refusal: HTTPError) -> ApiError:
         try:
-            problem = json.loads(refusal.read())
-        except (ValueError, OSError, HTTPException):
+            text = refusal.read()
+        except (OSError, HTTPException) as loss:  # the server died in mid-sentence: it has said nothing yet
+            return self._lost(loss)
+        try:
+            problem = json.loads(text)
+        except ValueError:
             problem = None
         if not isinstance(problem, dict):
             problem = {}

@@ -1,5 +1,7 @@
 """The broker's client: repeats what may be repeated, and says what is wrong."""
 
+import socket
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -132,3 +134,18 @@ def test_the_home_is_what_the_environment_says(monkeypatch: pytest.MonkeyPatch, 
     monkeypatch.delenv("PRODCHAIN_HOME")
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
     assert default_home() == tmp_path / "prodchain"
+
+
+def test_a_refusal_that_breaks_off_is_an_outage_and_no_refusal() -> None:
+    """A server that is killed while it says 404 has said nothing yet."""
+
+    def half_an_answer(server: socket.socket) -> None:
+        connection, _ = server.accept()
+        with connection:
+            connection.recv(65536)
+            connection.sendall(b"HTTP/1.1 404 Not Found\r\nContent-Length: 500\r\n\r\n{")
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        threading.Thread(target=half_an_answer, args=(server,), daemon=True).start()
+        with Client(f"http://127.0.0.1:{server.getsockname()[1]}", "token") as client, pytest.raises(Unreachable):
+            client.task(1)
