@@ -6,6 +6,7 @@ from .models import Task
 from .requests import TaskRequest
 from .splitting import InputFile, Work, split_events, split_files
 from .states import TaskState
+from .tasks import move
 
 BUNCH = 5000
 """Pieces or files taken in one transaction."""
@@ -32,13 +33,13 @@ async def generate(conn: Connection, task_id: int) -> int:
     )
     await conn.execute("UPDATE task SET dirty = $2 WHERE id = $1", task_id, again)
     if task.state == TaskState.REGISTERED:
-        await _move(conn, task_id, TaskState.READY, "accepted")
+        await move(conn, task_id, TaskState.READY, ACTOR, "accepted")
     if works:
         await define(
             conn, task_id, [(work, 1) for work in works], priority=task.priority, actor=ACTOR, reason="work to do"
         )
         if task.state != TaskState.RUNNING:
-            await _move(conn, task_id, TaskState.RUNNING, "first jobs made")
+            await move(conn, task_id, TaskState.RUNNING, ACTOR, "first jobs made")
     await conn.execute(
         "UPDATE task SET numbers = $2, generated = $3 WHERE id = $1", task_id, task.numbers + len(works), generated
     )
@@ -87,13 +88,3 @@ async def _from_input(conn: Connection, task: Task, request: TaskRequest) -> tup
         sorted({file for work in works for file in work.files}),
     )
     return works, closed and not again, again
-
-
-async def _move(conn: Connection, task_id: int, state: TaskState, reason: str) -> None:
-    await conn.execute(
-        "UPDATE task SET state = $2, actor = $3, reason = $4, changed_at = now() WHERE id = $1",
-        task_id,
-        state,
-        ACTOR,
-        reason,
-    )

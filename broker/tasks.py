@@ -106,7 +106,7 @@ async def kill(conn: Connection, task_id: int, actor: str, reason: str) -> Task:
         return task
     rows = await conn.fetch("SELECT id FROM job WHERE task_id = $1 AND NOT state = ANY($2)", task_id, list(JOB_FINAL))
     await cancel(conn, [row["id"] for row in rows], actor, f"task {task_id} was killed: {reason}")
-    return await _move(conn, task_id, TaskState.ABORTED, actor, reason)
+    return await move(conn, task_id, TaskState.ABORTED, actor, reason)
 
 
 async def retry(conn: Connection, task_id: int, actor: str) -> Task:
@@ -135,10 +135,12 @@ async def retry(conn: Connection, task_id: int, actor: str) -> Task:
         reason="task retry",
     )
     await conn.execute("UPDATE task SET dirty = true WHERE id = $1", task_id)
-    return await _move(conn, task_id, TaskState.RUNNING, actor, f"retry of {len(lost)} jobs")
+    await conn.execute("SELECT pg_notify('prodchain_work', 'generate')")
+    return await move(conn, task_id, TaskState.RUNNING, actor, f"retry of {len(lost)} jobs")
 
 
-async def _move(conn: Connection, task_id: int, state: TaskState, actor: str, reason: str) -> Task:
+async def move(conn: Connection, task_id: int, state: TaskState, actor: str, reason: str) -> Task:
+    """Change the state; the event is written by the database."""
     row = await one(
         conn,
         "UPDATE task SET state = $2, actor = $3, reason = $4, changed_at = now() WHERE id = $1 RETURNING *",
@@ -147,5 +149,4 @@ async def _move(conn: Connection, task_id: int, state: TaskState, actor: str, re
         actor,
         reason,
     )
-    await conn.execute("SELECT pg_notify('prodchain_work', 'generate')")
     return Task.model_validate(dict(row))

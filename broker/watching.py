@@ -5,6 +5,7 @@ from prodchain.catalog import datasets
 from .database import Connection
 from .jobs import cancel
 from .states import JOB_FINAL, TaskState
+from .tasks import move
 
 ACTOR = "watch"
 FOLD_ABOVE = 64
@@ -46,20 +47,10 @@ async def complete(conn: Connection) -> int:
             state, reason = TaskState.FINISHED, f"{finished} of {numbers} jobs finished, the others failed for good"
         else:
             state, reason = TaskState.FAILED, f"none of {numbers} jobs finished"
-        await _end(conn, row["id"], state, reason)
+        await move(conn, row["id"], state, ACTOR, reason)
         if state == TaskState.DONE:
             await _close(conn, row["output_id"])
     return len(rows)
-
-
-async def _end(conn: Connection, task_id: int, state: TaskState, reason: str) -> None:
-    await conn.execute(
-        "UPDATE task SET state = $2, actor = $3, reason = $4, changed_at = now() WHERE id = $1",
-        task_id,
-        state,
-        ACTOR,
-        reason,
-    )
 
 
 async def _close(conn: Connection, output_id: int) -> None:
