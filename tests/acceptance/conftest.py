@@ -20,7 +20,7 @@ def system(home: Path) -> Iterator[System]:
     system = System(home)
     system.up()
     yield system
-    system.down()
+    system.remove()
 
 
 @pytest.fixture(scope="session")

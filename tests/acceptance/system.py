@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from prodchain.broker.client import Client
+from prodchain.cli.local import postgres
 
 PROGRAM = Path(sys.executable).with_name("prodchain")
 KILLER = Path(__file__).with_name("killer")
@@ -57,8 +58,10 @@ class System:
             (self.home / "killer").mkdir(parents=True, exist_ok=True)
         self.run("up", "--detach")
 
-    def down(self) -> None:
+    def remove(self) -> None:
+        """Stop everything; no database is left behind, wherever it is."""
         self.run("down")
+        postgres.start(postgres.data_folder(self.home)).stop(remove=True)
 
     def client(self) -> Client:
         port = json.loads((self.home / "run" / "server.json").read_text())["port"]

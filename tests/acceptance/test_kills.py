@@ -31,7 +31,7 @@ def system(home: Path) -> Iterator[System]:
     )
     system.up()
     yield system
-    system.down()
+    system.remove()
 
 
 def tag_of(point: str) -> str:
