@@ -59,9 +59,9 @@ def test_commands_beside_the_pilots_python_are_found_first(tmp_path: Path) -> No
 
 
 def test_time_and_memory_are_measured(tmp_path: Path) -> None:
-    script = "x = bytearray(200_000_000); s = 0\nfor i in range(3_000_000): s += i"
+    script = "x = bytearray(900_000_000); s = 0\nfor i in range(3_000_000): s += i"
     metrics = run(tmp_path, sys.executable, "-c", script).metrics
-    assert 200 < metrics["max_rss_mb"] < 300
+    assert 900 < metrics["max_rss_mb"] < 1000  # far above this process, whose own size the fork begins with
     assert 0.05 < metrics["cpu_s"] <= metrics["wall_s"] + 0.1
 
 
