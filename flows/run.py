@@ -3,12 +3,14 @@
 import asyncio
 import os
 import socket
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+from prefect import get_run_logger
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import State
-from prefect.states import Cancelled
+from prefect.states import Cancelled, Failed
 
 from prodchain.tasks.dataset import Dataset
 from prodchain.tasks.errors import RunStopped, UpstreamFailed
@@ -18,6 +20,7 @@ from .cancel import kill_tasks
 from .context import Context
 from .definition import Definition
 from .errors import StepsFailed
+from .load import bad_chain
 
 TAG = "chain"
 """The tag of flow runs and deployments that are chains."""
@@ -38,18 +41,29 @@ class Run(Context):
 
     async def drive(self, *args: Any, **kwargs: Any) -> list[str] | State[Any]:
         """Call the chain's function and wait for its steps; the answer is its datasets, or that it was cancelled."""
-        self.facets = self._definition.facets_for(*args, **kwargs)
-        await self._sign()
         try:
+            self.facets = self._definition.facets_for(*args, **kwargs)
+            await self._sign()
             await self._definition.call(self, *args, **kwargs)
             await self._finish()
         except RunStopped:
             killed = await asyncio.to_thread(kill_tasks, str(self._flow_run))
             return Cancelled(message=f"cancelled; {len(killed)} tasks killed")
+        except Exception as error:
+            # Raised, it would be shown with Prefect's traceback, in which nobody finds what is to be done
+            get_run_logger().debug("the chain failed", exc_info=True)
+            return Failed(message=self._said(error))
         finally:
             # What is still followed here (the function itself failed) goes on in the broker
             await self._let_go()
         return [dataset.did for dataset in self.datasets]
+
+    def _said(self, error: Exception) -> str:
+        """What failed and what to do; for a mistake in the chain's function the line in its file."""
+        hint = getattr(error, "hint", None)
+        if hint is None:
+            return str(bad_chain(error, Path(self._definition.function.__code__.co_filename)))
+        return str(error) if hint in str(error) else f"{error}; {hint}"
 
     async def _sign(self) -> None:
         """Write on the flow run what it takes to resume it: then no file can get lost or out of step."""

@@ -158,7 +158,7 @@ def _drive(chain: "Chain", flow_run: "FlowRun") -> None:
     """Follow the run in this process to its end; what it ends with is the command's end."""
     from prodchain.flows import runs
 
-    say(f"flow run {flow_run.name} ({flow_run.id})")
+    say(f"flow run {flow_run.id}")
     try:
         state = asyncio.run(runs.drive(chain, flow_run))
     except KeyboardInterrupt:

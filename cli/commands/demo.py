@@ -15,11 +15,12 @@ from ..local.home import Home
 from ..options import chosen
 from ..output import Column, draw_table, on_terminal, say, show_items, show_json
 from ..progress import bar
-from ..values import Kind
+from ..values import Kind, size
+from .ls import short
 from .services import tell
 
 DATASETS = (
-    Column("dataset", lambda dataset: dataset["did"].rpartition(":")[2]),
+    Column("dataset", short),
     Column("files", "files", Kind.NUMBER),
     Column("events", "events", Kind.NUMBER),
     Column("bytes", "bytes", Kind.BYTES),
@@ -49,7 +50,7 @@ def demo(
     began = time.monotonic()
     need_physics()
     home = Home(chosen().home)
-    with running(home, keep):
+    with running(home, keep, f"prodchain demo --events {events} --home {home.path}"):
         run = Demo(home, Client.from_settings(home.path), events, began)
         with watching() as show:
             run.produce(show)
@@ -65,15 +66,15 @@ def demo(
 
 
 @contextmanager
-def running(home: Home, keep: bool) -> Iterator[None]:
-    """The system, for the time of the demo at least."""
+def running(home: Home, keep: bool, again: str) -> Iterator[None]:
+    """The system, for the time of the demo at least; ``again`` is the command that goes on after a Ctrl-C."""
     from ..local.demo import bring_up
 
     started = bring_up(home, tell)
     try:
         yield
     except KeyboardInterrupt:
-        say(f"interrupted; nothing is lost: `prodchain demo --home {home.path}` goes on here")
+        say(f"interrupted; nothing is lost: `{again}` goes on here")
         raise typer.Exit(INTERRUPTED) from None
     finally:
         if started and not keep:
@@ -87,11 +88,11 @@ def show_result(home: Home, document: dict[str, Any], histogram: list[str], keep
         draw_table(document["datasets"], DATASETS)
     else:
         show_items(document["datasets"], DATASETS)
-    moved = f"{document['dispatch_datasets']} dispatch datasets, {document['bytes_moved']} bytes moved between sites"
+    moved = f"{size(document['bytes_moved'])} moved between sites, dispatch datasets: {document['dispatch_datasets']}"
     say("\n".join(["", *histogram, "", f"median {document['median_mass']:.2f} GeV, {moved}"]))
     say(f"plot     {document['plot']}")
     where = f" --home {home.path}"
-    say(f"fetch    prodchain get {document['datasets'][-1]['did']}{where}")
+    say(f"fetch    prodchain get {short(document['datasets'][-1])}{where}")
     for name, link in overview.links(home).items():
         say(f"{name:<8} {link}")
     if not keep:

@@ -16,8 +16,9 @@ from ..values import Kind
 
 def short(dataset: Document) -> str:
     """The shortest name that finds the dataset again: without its scope where the name implies it."""
-    name: str = dataset["name"]
-    return name if scope_of(name) == dataset["scope"] else f"{dataset['scope']}:{name}"
+    did: str = dataset["did"]
+    scope, _, name = did.partition(":")
+    return name if scope_of(name) == scope else did
 
 
 def _sites(dataset: Document) -> list[str]:

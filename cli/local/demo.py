@@ -30,6 +30,7 @@ ENDED = ("done", "finished", "failed", "aborted")
 PHYSICS = ("pythia8mc", "acts", "fastjet", "awkward", "uproot", "vector", "mplhep")
 POLL_S = 0.5
 HEALTHY_S = 180.0
+GRACE_S = 10.0
 
 
 def need_physics() -> None:
@@ -105,9 +106,7 @@ class Demo:
                 show(self.tasks(), self.client.overview())
                 time.sleep(POLL_S)
         finally:
-            if chain.poll() is None:
-                chain.terminate()
-                chain.wait()
+            end(chain)
         tasks = self.tasks()
         show(tasks, self.client.overview())
         if not self.complete():
@@ -173,6 +172,17 @@ class Demo:
                 reco_seed=reco["seed"],
             )
             return reference.compare(reference.read_aod(files), expected)
+
+
+def end(chain: subprocess.Popen[bytes]) -> None:
+    """Have the chain's process gone. It may tell Prefect, but not wait for a Prefect that is gone too."""
+    if chain.poll() is None:
+        chain.terminate()
+        try:
+            chain.wait(GRACE_S)
+        except subprocess.TimeoutExpired:
+            chain.kill()
+            chain.wait()
 
 
 def step_of(task: Document) -> Document:

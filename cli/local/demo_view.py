@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from prodchain.broker.client import Document
+from prodchain.tasks.progress import ACTIVE
 
 from ..options import chosen
 from ..output import say
@@ -34,11 +35,13 @@ def watching() -> Iterator[Show]:
 
 
 def said_of(task: Document) -> str:
-    jobs = sum(task["jobs"].values())
+    """Jobs are counted by number: a failed attempt is followed by another one of the same number."""
     good = task["jobs"].get("finished", 0)
     bad = task["jobs"].get("failed", 0)
-    text = f"{good}/{jobs if task['generated'] else '?'} jobs, {task['events_done']} events"
-    return text + (f", {bad} failed" if bad else "")
+    of = task["numbers"] if task["generated"] else "?"
+    active = sum(task["jobs"].get(state, 0) for state in ACTIVE)
+    text = f"{good}/{of} jobs, {task['events_done']} events"
+    return text + (f", {active} running" if active else "") + (f", {bad} failed attempts" if bad else "")
 
 
 def transfers_of(overview: Document) -> str:

@@ -50,6 +50,10 @@ class Home:
         return self.path / "credentials"
 
     @property
+    def temporary(self) -> Path:
+        return self.path / "tmp"
+
+    @property
     def sites(self) -> Path:
         return self.path / "sites.toml"
 
@@ -61,9 +65,9 @@ class Home:
 
     def prepare(self) -> None:
         """Make the folders, and the default sites file if there is none."""
-        for folder in (self.run, self.credentials, self.path / "logs"):
+        for folder in (self.run, self.credentials, self.temporary, self.path / "logs"):
             folder.mkdir(parents=True, exist_ok=True)
-        for folder in (self.credentials, self.run):
+        for folder in (self.credentials, self.run, self.temporary):
             folder.chmod(0o700)
         if not self.sites.exists():
             default = files("prodchain.cli") / "local" / "sites.toml"

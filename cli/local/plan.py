@@ -111,7 +111,8 @@ class Plan:
             "worker",
             [script("prefect"), "worker", "start", "--pool", POOL, "--type", "process", "--name", WORKER],
             self._home.log("worker"),
-            self._flows(),
+            # Its folder for code has a fixed name below this one: in /tmp it is the user's who came first
+            self._flows() | {"TMPDIR": str(self._home.temporary)},
             needs=self._needs_prefect("server"),
             group=2,
             healthy=health.worker(self.prefect_api, POOL, WORKER),

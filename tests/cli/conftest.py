@@ -61,10 +61,11 @@ def run(capsys: pytest.CaptureFixture[str]) -> Run:
 @pytest.fixture
 def terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the program believe that a person reads its output, on a wide screen."""
-    monkeypatch.setattr("prodchain.cli.output.on_terminal", lambda: True)
     monkeypatch.setattr("prodchain.cli.commands.dataset.on_terminal", lambda: True)
     monkeypatch.setattr("prodchain.cli.commands.site.on_terminal", lambda: True)
     monkeypatch.setattr("prodchain.cli.reasons.on_terminal", lambda: True)
+    # Last: the others, if imported only now, take their own from it
+    monkeypatch.setattr("prodchain.cli.output.on_terminal", lambda: True)
     monkeypatch.setenv("COLUMNS", "160")
 
 

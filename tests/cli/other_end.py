@@ -76,7 +76,7 @@ class Broker:
         self.url = ""
 
     def add_dataset(self, name: str, **other: Any) -> Document:
-        scope = name.split(".")[0]
+        scope = other.get("scope", name.split(".")[0])
         did = f"{scope}:{name}"
         view = {
             "did": did, "scope": scope, "name": name, "kind": "production", "state": "open", "owner": "ada",

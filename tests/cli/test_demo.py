@@ -1,6 +1,8 @@
 """The demo's decisions, against a broker that is only imagined (the whole of it: test_demo_whole.py)."""
 
 import importlib.util
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +30,7 @@ def task(number: int, tag: str, state: str = "done") -> dict[str, Any]:
         "state": state,
         "reason": "2 jobs failed",
         "jobs": {"finished": 4},
+        "numbers": 4,
         "generated": True,
         "events_done": 800,
     }
@@ -72,6 +75,28 @@ def test_a_chain_that_fails_names_the_task_and_how_to_ask_why(tmp_path: Path) ->
     assert error.hint == "prodchain task why 11"
 
 
+def test_a_chain_that_does_not_end_when_asked_is_killed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(demo, "GRACE_S", 0.2)
+    deaf = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print(flush=True); time.sleep(600)"
+    with subprocess.Popen([sys.executable, "-c", deaf], stdout=subprocess.PIPE) as chain:
+        assert chain.stdout is not None
+        chain.stdout.readline()
+        demo.end(chain)
+    assert chain.returncode == -9
+
+
+def test_an_interrupted_demo_says_how_to_go_on_with_the_same_events(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(demo, "bring_up", lambda *_: False)
+    monkeypatch.setattr(Demo, "produce", interrupt)
+    assert main(["demo", "--events", "100", "--home", str(tmp_path)]) == 130
+    assert f"`prodchain demo --events 100 --home {tmp_path}` goes on here" in capsys.readouterr().err
+
+
 def test_a_missing_payload_is_said_before_anything_starts(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -87,10 +112,10 @@ def test_a_missing_payload_is_said_before_anything_starts(
     assert not home.exists()
 
 
-def test_a_step_says_its_jobs_and_events() -> None:
-    running = task(1, "v1") | {"jobs": {"finished": 1, "running": 2, "failed": 1}, "events_done": 200}
-    assert said_of(running) == "1/4 jobs, 200 events, 1 failed"
-    assert said_of(running | {"generated": False}) == "1/? jobs, 200 events, 1 failed"
+def test_a_step_says_its_jobs_and_events_and_that_something_runs() -> None:
+    running = task(1, "v1") | {"jobs": {"finished": 1, "running": 2, "sent": 1, "failed": 1}, "events_done": 200}
+    assert said_of(running) == "1/4 jobs, 200 events, 3 running, 1 failed attempts"
+    assert said_of(running | {"generated": False}) == "1/? jobs, 200 events, 3 running, 1 failed attempts"
 
 
 def test_transfers_are_said_with_what_fails() -> None:

@@ -126,6 +126,41 @@ async def test_failed_work_fails_the_step_and_those_after_it(tiny: Any, broker: 
     assert broker.states["reco"] == "running"  # jobs that have their input go on
 
 
+async def test_a_chain_that_fails_says_what_to_do_without_a_traceback(
+    tiny: Any, broker: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    broker.auto = False
+    following = asyncio.create_task(_drive(tiny, tag="f"))
+    for _ in range(200):
+        if len(broker.tasks) == 4:
+            break
+        await asyncio.sleep(0.1)
+    broker.end("evgen", "failed", "exit code 1")
+    _, state = await following
+    task = broker.of("evgen")["id"]
+    assert state.message.startswith(f"step evgen: task {task} failed")
+    assert state.message.count("prodchain task why") == 1
+    assert "step evgen" in caplog.text
+    assert "Traceback" not in caplog.text
+
+
+async def test_a_mistake_that_shows_when_a_chain_runs_is_told_with_its_line(
+    prefect_url: str, broker: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    from prodchain.flows import chain, evgen
+
+    @chain(name="divides", project="mc26_13p6TeV", number=700001, physics="Zmumu")
+    async def divides(tag: str = "v1") -> None:
+        view = await evgen(events=8, jobs=2, job_config="Zmumu")
+        assert view["events_missing"]
+
+    _, state = await _drive(divides, tag="w")
+    assert state.is_failed()
+    assert "KeyError: 'events_missing'" in state.message
+    assert f"{__file__}:{divides.fn.definition.function.__code__.co_firstlineno + 3}" in state.message
+    assert "Traceback" not in caplog.text
+
+
 async def test_an_outage_of_the_broker_is_waited_for(tiny: Any, broker: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     broker.auto = False
     following = asyncio.create_task(_drive(tiny))
