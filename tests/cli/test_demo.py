@@ -91,6 +91,7 @@ def test_an_interrupted_demo_says_how_to_go_on_with_the_same_events(
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
+    monkeypatch.setenv("PRODCHAIN_URL", "http://127.0.0.1:1")
     monkeypatch.setattr(demo, "bring_up", lambda *_: False)
     monkeypatch.setattr(Demo, "produce", interrupt)
     assert main(["demo", "--events", "100", "--home", str(tmp_path)]) == 130
