@@ -14,14 +14,11 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import TypeAlias
 
-import asyncpg
-
-from prodchain.catalog.errors import CatalogError
 from prodchain.catalog.mover import Mover
 
 from . import generation, hooks, leases, placement, watching
 from .bunches import Pace
-from .database import LOST, Connection, Pool, connect, listen
+from .database import Connection, Pool, connect, listen
 from .errors import BrokerError
 from .settings import Settings, load
 
@@ -56,9 +53,9 @@ class Agents:
             group.create_task(self._loop("place", self._each(placement.waiting_tasks, self._place)))
             group.create_task(self._loop("move", self._mover.step))
             group.create_task(self._loop("clean", self._mover.clean))
-            group.create_task(self._loop("close", self._once(watching.complete)))
-            group.create_task(self._loop("watch", self._once(leases.reclaim)))
-            group.create_task(self._loop("sweep", self._once(watching.sweep)))
+            group.create_task(self._loop("close", self._each(watching.ending, watching.complete)))
+            group.create_task(self._loop("watch", self._each(leases.expired, leases.reclaim)))
+            group.create_task(self._loop("sweep", self._each(watching.left_behind, watching.sweep)))
             group.create_task(self._loop("fold", self._once(watching.fold), FOLD_S))
         listener.cancel()
         await self._mover.close()
@@ -71,7 +68,7 @@ class Agents:
             try:
                 done = await step()
                 await self._alive(name)
-            except (*LOST, CatalogError, BrokerError):
+            except Exception:  # whatever it was: an agent that stops would stop all work
                 log.exception("agent %s", name)
             if not done:
                 with suppress(TimeoutError):
@@ -92,17 +89,19 @@ class Agents:
     def _each(
         self, find: Callable[[Connection], Awaitable[list[int]]], work: Callable[[Connection, int], Awaitable[int]]
     ) -> Step:
-        """A transaction for each task, so that one that cannot be served does not stop the others."""
+        """A transaction for each task (or job), so that one that cannot be served does not stop the others."""
 
         async def run() -> int:
             done = 0
             async with self._pool.acquire() as conn:
-                for task_id in await find(conn):
+                for number in await find(conn):
                     try:
                         async with conn.transaction():
-                            done += await work(conn, task_id)
-                    except (asyncpg.DataError, asyncpg.IntegrityConstraintViolationError, CatalogError, BrokerError):
-                        log.exception("task %s", task_id)
+                            done += await work(conn, number)
+                    except Exception:
+                        if conn.is_closed():
+                            raise
+                        log.exception("%s %s", work.__name__, number)
             return done
 
         return run

@@ -56,7 +56,8 @@ class Bunch:
         output = parse_did(self.request.output)
         lfn = file_name(output.name, work.number, self.jobs[job]["attempt"])
         fields = {
-            "events": work.events,
+            # -1 means all: how many events a file has may be unknown.
+            "events": work.events or -1,
             "skip": work.skip,
             "first_event": work.first_event,
             "seed": work.seed,

@@ -2,9 +2,10 @@
 
 from collections.abc import Sequence
 
-from prodchain.catalog import hooks
+from prodchain.catalog import holds, hooks
 
 from .database import Connection
+from .jobs import deliver_holder
 
 
 async def release(conn: Connection, holders: Sequence[str]) -> None:
@@ -25,11 +26,23 @@ async def release(conn: Connection, holders: Sequence[str]) -> None:
         """,
         delivered,
     )
+    await holds.drop(conn, [deliver_holder(job) for job in delivered])
 
 
 async def consume(conn: Connection, dataset_id: int, files: Sequence[int] = ()) -> None:
-    """The dataset grew or closed: tasks that read it have new work, or know that there will be no more."""
-    await conn.execute("UPDATE task SET dirty = true WHERE input_id = $1 AND NOT generated", dataset_id)
+    """The dataset grew or closed: tasks that read it have new work, or know that there will be no more.
+
+    Only adds rows: a report that makes a dataset grow never waits for the tasks that read it, nor they for it.
+    """
+    await conn.execute(
+        """
+        INSERT INTO task_file (task_id, file_id)
+        SELECT t.id, new.id FROM task t CROSS JOIN unnest($2::bigint[]) AS new (id)
+        WHERE t.input_id = $1 AND NOT t.generated ORDER BY t.id, new.id ON CONFLICT DO NOTHING
+        """,
+        dataset_id,
+        files,
+    )
     await conn.execute("SELECT pg_notify('prodchain_work', 'generate')")
 
 

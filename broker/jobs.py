@@ -9,7 +9,7 @@ from .database import Connection
 from .errors import NotFound, WrongState
 from .models import Job
 from .splitting import Work
-from .states import JOB_FINAL, TASK_OPEN, JobState
+from .states import JOB_FINAL, MADE, ON_PILOT, TASK_OPEN, WAITING, JobState
 
 GARBAGE_AFTER_S = 900.0
 """When to delete what a lost run may have stored: a pilot that still runs has been told, or gave up, by then."""
@@ -25,11 +25,25 @@ def deliver_holder(job_id: int) -> str:
     return f"deliver:{job_id}"
 
 
-async def get(conn: Connection, job_id: int, *, lock: bool = False) -> Job:
-    row = await conn.fetchrow(f"SELECT * FROM job WHERE id = $1 {'FOR UPDATE' if lock else ''}", job_id)  # noqa: S608
+async def get(conn: Connection, job_id: int) -> Job:
+    row = await conn.fetchrow("SELECT * FROM job WHERE id = $1", job_id)
     if row is None:
         raise NotFound(f"there is no job {job_id}", object=f"job {job_id}", hint="see `prodchain job ls`")
     return Job.model_validate(dict(row))
+
+
+async def lock(conn: Connection, ids: Sequence[int], *, ends: bool = True) -> dict[int, Job]:
+    """The jobs, kept to this transaction until it ends; ``ends`` for whoever may end them.
+
+    What draws on a job comes before its row, for everybody: placement (unplaced), pilots (ready), arrivals (hold).
+    """
+    ids = sorted(ids)
+    if ends:
+        await conn.execute("SELECT FROM unplaced WHERE job_id = ANY($1) ORDER BY job_id FOR UPDATE", ids)
+        await conn.execute("SELECT FROM ready WHERE job_id = ANY($1) ORDER BY job_id FOR UPDATE", ids)
+        await holds.lock(conn, [release_holder(job) for job in ids])
+    rows = await conn.fetch("SELECT * FROM job WHERE id = ANY($1) ORDER BY id FOR UPDATE", ids)
+    return {row["id"]: Job.model_validate(dict(row)) for row in rows}
 
 
 async def define(
@@ -46,7 +60,7 @@ async def define(
         """
         INSERT INTO job (task_id, number, attempt, priority, events, work, actor, reason)
         SELECT $1, number, attempt, $2, events, work, $3, $4
-        FROM unnest($5::int[], $6::int[], $7::int[], $8::jsonb[]) AS new (number, attempt, events, work)
+        FROM unnest($5::int[], $6::int[], $7::bigint[], $8::jsonb[]) AS new (number, attempt, events, work)
         RETURNING id, number
         """,
         task_id,
@@ -70,23 +84,21 @@ async def define(
 async def end(
     conn: Connection, ids: Sequence[int], state: JobState, actor: str, reason: str, exit_code: int | None = None
 ) -> None:
-    """Move jobs that are not final to a final state without outputs; free what they held, doom what they stored.
-
-    Holds go first: an arrival locks holds before jobs, and so do we.
-    """
-    await holds.drop(conn, [name(job) for job in ids for name in (release_holder, deliver_holder)])
+    """Move jobs that have made nothing to a final state; free what they held, doom what they stored."""
+    await lock(conn, ids)
+    await holds.drop(conn, [release_holder(job) for job in ids])
     rows = await conn.fetch(
         """
         UPDATE job SET state = $2, actor = $3, reason = $4, exit_code = $5,
                error = CASE WHEN $2 = 'failed' THEN $4 ELSE error END, changed_at = now()
-        WHERE id = ANY($1) AND NOT state = ANY($6) RETURNING id
+        WHERE id = ANY($1) AND state = ANY($6) RETURNING id
         """,
         list(ids),
         state,
         actor,
         reason,
         exit_code,
-        list(JOB_FINAL),
+        [*WAITING, *ON_PILOT],
     )
     ended = [row["id"] for row in rows]
     await conn.execute("DELETE FROM lease WHERE job_id = ANY($1)", ended)
@@ -105,14 +117,14 @@ async def end(
 
 
 async def cancel(conn: Connection, ids: Sequence[int], actor: str, reason: str) -> None:
-    """Cancel jobs wherever they are; a pilot that has one is told at its next call."""
+    """Cancel jobs that wait or are with pilots, who are told at their next call; what is made stays made."""
     await end(conn, ids, JobState.CANCELLED, actor, reason)
 
 
 async def kill(conn: Connection, job_id: int, actor: str, reason: str) -> Job:
-    """Cancel one job; WrongState if it is final already."""
-    job = await get(conn, job_id)
-    if job.state in JOB_FINAL:
+    """Cancel one job; WrongState if it has ended or its outputs are registered."""
+    job = (await lock(conn, [job_id])).get(job_id) or await get(conn, job_id)
+    if job.state in (*JOB_FINAL, *MADE):
         raise WrongState(
             f"job {job_id} is {job.state} already",
             object=f"job {job_id}",

@@ -1,8 +1,7 @@
 """Leases: a pilot's hold on its job, kept by its reports; a silent pilot loses it."""
 
 from .database import Connection, Pool
-from .jobs import fail
-from .models import Job
+from .jobs import fail, lock
 
 ACTOR = "watch"
 SERVER = "server"
@@ -30,21 +29,26 @@ async def extend(conn: Connection, job_id: int, lease_s: float) -> None:
     )
 
 
-async def reclaim(conn: Connection) -> int:
-    """Fail the jobs whose pilots were not heard of within the lease; their work gets a new attempt."""
+async def expired(conn: Connection) -> list[int]:
+    """Jobs whose pilots were not heard of within the lease, while a server could have heard them."""
     rows = await conn.fetch(
         """
-        SELECT j.*, l.until FROM job j JOIN lease l ON l.job_id = j.id
-        WHERE l.until < now()
+        SELECT job_id FROM lease
+        WHERE until < now()
           AND EXISTS (SELECT FROM agent WHERE name = $1 AND seen_at > now() - make_interval(secs => $2))
-        ORDER BY j.id LIMIT 500 FOR UPDATE OF j, l SKIP LOCKED
+        ORDER BY job_id LIMIT 500
         """,
         SERVER,
         SERVER_SILENCE_S,
     )
-    for row in rows:
-        job = Job.model_validate(dict(row))
-        await fail(
-            conn, job, ACTOR, f"lost heartbeat: pilot {job.pilot} was silent until {row['until']:%H:%M:%S} UTC"
-        )
-    return len(rows)
+    return [row["job_id"] for row in rows]
+
+
+async def reclaim(conn: Connection, job_id: int) -> int:
+    """Fail a job whose pilot is silent, unless it has called meanwhile; its work gets a new attempt."""
+    job = (await lock(conn, [job_id]))[job_id]
+    until = await conn.fetchval("SELECT until FROM lease WHERE job_id = $1 AND until < now()", job_id)
+    if until is None:
+        return 0
+    await fail(conn, job, ACTOR, f"lost heartbeat: pilot {job.pilot} was silent until {until:%H:%M:%S} UTC")
+    return 1

@@ -1,11 +1,14 @@
 """Late binding: a pilot's request takes the first ready job of its queue, many requests in one statement."""
 
 import asyncio
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+
+import asyncpg
 
 from prodchain.pilot_agent.messages import Acquire, Acquired, JobSpec, decode
 
-from .database import LOST, Pool, listen
+from .database import Pool, listen
+from .texts import storable
 
 BATCH = 256
 MAX_WAIT_S = 60.0
@@ -75,10 +78,17 @@ class _Desk:
 
     def give(self, wish: _Wish, spec: JobSpec | None) -> None:
         """Answer the wish, or park it until there are news."""
+        if wish.answer.done():  # the pilot hung up twice; its next request finds the lease
+            return
         if spec is not None or wish.leaving or wish.ask.wait_s <= 0:
             wish.answer.set_result(spec)
         else:
             self.wishes.append(wish)
+
+    def again(self, batch: list[_Wish]) -> None:
+        for wish in batch:
+            wish.tried = -1
+        self.wishes += batch
 
     def ready(self) -> None:
         self.news += 1
@@ -107,11 +117,13 @@ class Dispatcher:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         for desk in self._desks.values():
             for wish in desk.wishes:
-                wish.answer.set_result(None)
+                if not wish.answer.done():
+                    wish.answer.set_result(None)
             desk.wishes.clear()
 
     async def acquire(self, queue_id: int, ask: Acquire) -> Acquired:
         """A job for the pilot, or none after its ``wait_s`` (at most MAX_WAIT_S) with the reason."""
+        ask = replace(ask, pilot=storable(ask.pilot), request=storable(ask.request))
         desk = self._desk(queue_id)
         wish = _Wish(ask)
         desk.wishes.append(wish)
@@ -147,9 +159,13 @@ class Dispatcher:
             while batch := desk.take():
                 try:
                     found = await self._claim(queue_id, [wish.ask for wish in batch])
-                except LOST as error:
+                except asyncpg.UniqueViolationError:  # another server gave a job to one of these requests just now
+                    desk.again(batch)
+                    continue
+                except Exception as error:  # whatever it was: a queue that nobody serves would stop all its pilots
                     for wish in batch:
-                        wish.answer.set_exception(error)
+                        if not wish.answer.done():
+                            wish.answer.set_exception(error)
                     continue
                 for wish in batch:
                     desk.give(wish, found.get((wish.ask.pilot, wish.ask.request)))
@@ -164,7 +180,10 @@ class Dispatcher:
                 pilots, requests = map(list, zip(*new, strict=True))
                 rows += await conn.fetch(CLAIM, queue_id, pilots, requests, self._lease_s)
             found = {(row["pilot"], row["request"]): decode(JobSpec, row["spec"]) for row in rows}
-            seen = {ask.pilot: (ask.host, found.get((ask.pilot, ask.request))) for ask in asks}
+            seen = {
+                ask.pilot: (storable(ask.host), found.get((ask.pilot, ask.request)))
+                for ask in sorted(asks, key=lambda ask: ask.pilot)
+            }
             await conn.execute(
                 SEEN,
                 queue_id,

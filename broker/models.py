@@ -50,6 +50,10 @@ class TokenKind(StrEnum):
     PILOT = "pilot"
 
 
+COUNTED_BY_QUEUE = "('assigned', 'activated', 'sent', 'starting', 'running', 'holding')"
+"""States in which jobs load a queue, as SQL."""
+
+
 def document() -> Column[Any]:
     return Column(JSONB, nullable=False, server_default=text("'{}'::jsonb"))
 
@@ -72,7 +76,7 @@ class Task(SQLModel, table=True):
     """A workload from an input dataset (or none) to an output dataset; ``key`` makes submission repeatable.
 
     ``request`` is the submitted document (requests.TaskRequest). ``numbers`` counts the pieces of work made so
-    far; ``generated`` says that there will be no more; ``dirty`` that its input may have grown.
+    far; ``generated`` says that there will be no more.
     """
 
     __table_args__ = (
@@ -80,7 +84,6 @@ class Task(SQLModel, table=True):
         Index("task_input", "input_id"),
         Index("task_output", "output_id"),
         Index("task_open", "id", postgresql_where=text("state NOT IN ('done', 'finished', 'failed', 'aborted')")),
-        Index("task_dirty", "id", postgresql_where=text("dirty")),
     )
 
     id: int | None = Field(default=None, sa_column=Column(BigInteger, Identity(start=10_000_000), primary_key=True))
@@ -96,7 +99,6 @@ class Task(SQLModel, table=True):
     destination_id: int = Field(sa_column=small_ref("storage.id"))
     numbers: int = Field(default=0, sa_column_kwargs={"server_default": "0"})
     generated: bool = Field(default=False, sa_column_kwargs={"server_default": "false"})
-    dirty: bool = Field(default=True, sa_column_kwargs={"server_default": "true"})
     created_at: datetime = Field(default_factory=now, sa_column=time_column())
     changed_at: datetime = Field(default_factory=now, sa_column=time_column())
     actor: str = ""
@@ -104,12 +106,17 @@ class Task(SQLModel, table=True):
 
 
 class TaskFile(SQLModel, table=True):
-    """An input file that the task has made jobs from; its absence is what makes a file new."""
+    """A file of the task's input; it is new until jobs were made of it (``used``).
+
+    Rows are only added where the input grows, so that its growth never waits for the task's own work.
+    """
 
     __tablename__ = "task_file"
+    __table_args__ = (Index("task_file_new", "task_id", "file_id", postgresql_where=text("NOT used")),)
 
     task_id: int = Field(sa_column=big_ref("task.id", primary=True))
     file_id: int = Field(sa_column=big_ref("file.id", primary=True))
+    used: bool = Field(default=False, sa_column_kwargs={"server_default": "false"})
 
 
 class Job(SQLModel, table=True):
@@ -130,7 +137,7 @@ class Job(SQLModel, table=True):
     attempt: int = 1
     state: JobState = Field(default=JobState.DEFINED, sa_type=Text)
     priority: int = 1000
-    events: int = 0
+    events: int = Field(default=0, sa_type=BigInteger)
     work: dict[str, Any] = Field(sa_column=document())
     spec: dict[str, Any] = Field(sa_column=document())
     assignment_id: int | None = Field(default=None, sa_column=big_ref("assignment.id", nullable=True))
@@ -158,6 +165,8 @@ class JobInput(SQLModel, table=True):
 class Unplaced(SQLModel, table=True):
     """A defined job: waits for brokerage."""
 
+    __table_args__ = (Index("unplaced_task", "task_id", "job_id"),)
+
     job_id: int = Field(sa_column=big_ref("job.id", primary=True))
     task_id: int = Field(sa_column=Column(BigInteger, nullable=False))
 
@@ -176,7 +185,7 @@ class Lease(SQLModel, table=True):
     """A pilot's hold on a job; ``request`` finds the job again for a pilot that lost the answer."""
 
     __table_args__ = (
-        Index("lease_pilot", "pilot", "request"),
+        Index("lease_pilot", "pilot", "request", unique=True),
         {"postgresql_with": {"fillfactor": "50"}},
     )
 
@@ -190,7 +199,11 @@ class JobCount(SQLModel, table=True):
     """Changes of the number of jobs by task, queue and state; the number is the sum (an agent folds the rows)."""
 
     __tablename__ = "job_count"
-    __table_args__ = (Index("job_count_task", "task_id", "state"),)
+    __table_args__ = (
+        Index("job_count_task", "task_id", "state"),
+        Index("job_count_new", "task_id", postgresql_where=text("NOT folded")),
+        Index("job_count_queue", "queue_id", "state", postgresql_where=text(f"state IN {COUNTED_BY_QUEUE}")),
+    )
 
     id: int | None = Field(default=None, sa_column=big_key())
     task_id: int = Field(sa_column=Column(BigInteger, nullable=False))
@@ -198,6 +211,7 @@ class JobCount(SQLModel, table=True):
     state: str
     jobs: int
     events: int = Field(default=0, sa_type=BigInteger)
+    folded: bool = Field(default=False, sa_column_kwargs={"server_default": "false"})
 
 
 class Event(SQLModel, table=True):
@@ -219,9 +233,15 @@ class Event(SQLModel, table=True):
 
 
 class Assignment(SQLModel, table=True):
-    """One brokerage decision for a bunch of like jobs: the queue, or none, with the verdict on each queue."""
+    """One brokerage decision for a bunch of like jobs: the queue, or none, with the verdict on each queue.
 
-    __table_args__ = (Index("assignment_task", "task_id", "id"),)
+    A task has one refusal, kept up to date: what is refused is asked again every second.
+    """
+
+    __table_args__ = (
+        Index("assignment_task", "task_id", "id"),
+        Index("assignment_refusal", "task_id", unique=True, postgresql_where=text("queue_id IS NULL")),
+    )
 
     id: int | None = Field(default=None, sa_column=big_key())
     at: datetime = Field(default_factory=now, sa_column=time_column())
@@ -246,6 +266,8 @@ class Verdict(SQLModel, table=True):
 
 class Pilot(SQLModel, table=True):
     """A pilot as the broker knows it from its calls."""
+
+    __table_args__ = (Index("pilot_seen", "queue_id", "last_seen"),)
 
     name: str = Field(primary_key=True)
     queue_id: int = Field(sa_column=small_ref("queue.id"))

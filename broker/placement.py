@@ -1,10 +1,11 @@
 """From decisions to facts: assignments with their verdicts, dispatch datasets, holds, and what the pilot will get."""
 
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from prodchain.catalog import datasets, holds, subscriptions
+from prodchain.catalog import datasets, files, holds, subscriptions
 from prodchain.catalog.models import DatasetKind
 from prodchain.catalog.names import Did, dispatch_name, parse_did
 from prodchain.pilot_agent.messages import encode
@@ -15,20 +16,34 @@ from .bunches import Bunch, Pace
 from .database import Connection, one
 from .jobs import release_holder
 from .requests import TaskRequest
+from .states import TaskState
 
 BUNCH = 1000
 """Jobs of one task placed in one transaction."""
 DISPATCH_DAYS = 14
+PLACING = (TaskState.READY, TaskState.RUNNING)
 
 
 async def waiting_tasks(conn: Connection) -> list[int]:
+    return await tasks_with_unplaced(conn, PLACING)
+
+
+async def tasks_with_unplaced(conn: Connection, states: Sequence[TaskState]) -> list[int]:
+    """Tasks in one of the states that have jobs to place; hops over the index, however many jobs each has."""
     rows = await conn.fetch(
         """
-        SELECT DISTINCT u.task_id FROM unplaced u JOIN task t ON t.id = u.task_id
-        WHERE t.state IN ('ready', 'running') ORDER BY u.task_id LIMIT 1000
-        """
+        WITH RECURSIVE waiting AS (
+            SELECT min(task_id) AS id FROM unplaced
+            UNION ALL
+            SELECT (SELECT min(u.task_id) FROM unplaced u WHERE u.task_id > w.id) FROM waiting w
+            WHERE w.id IS NOT NULL
+        )
+        SELECT t.id FROM waiting JOIN task t USING (id) WHERE t.state = ANY($1)
+        ORDER BY t.priority DESC, t.id LIMIT 1000
+        """,
+        states,
     )
-    return [row["task_id"] for row in rows]
+    return [row["id"] for row in rows]
 
 
 async def offers(conn: Connection) -> list[Offer]:
@@ -37,17 +52,16 @@ async def offers(conn: Connection) -> list[Offer]:
         """
         SELECT q.id AS queue, q.name, q.storage_id AS storage, s.writable AS storage_writable, q.status, q.slots,
                q.cores, q.memory_mb, q.walltime_s, coalesce(n.waiting, 0) AS waiting,
-               coalesce(n.executing, 0) AS executing, coalesce(p.seen, 0) AS pilots_seen
+               coalesce(n.executing, 0) AS executing,
+               (SELECT count(*) FROM pilot p
+                WHERE p.queue_id = q.id AND p.last_seen > now() - interval '10 minutes') AS pilots_seen
         FROM queue q JOIN storage s ON s.id = q.storage_id
         LEFT JOIN (
             SELECT queue_id, sum(jobs) FILTER (WHERE state IN ('assigned', 'activated'))::int AS waiting,
                    sum(jobs) FILTER (WHERE state IN ('sent', 'starting', 'running', 'holding'))::int AS executing
-            FROM job_count GROUP BY queue_id
+            FROM job_count WHERE state IN ('assigned', 'activated', 'sent', 'starting', 'running', 'holding')
+            GROUP BY queue_id
         ) AS n ON n.queue_id = q.id
-        LEFT JOIN (
-            SELECT queue_id, count(*) AS seen FROM pilot
-            WHERE last_seen > now() - interval '10 minutes' GROUP BY queue_id
-        ) AS p ON p.queue_id = q.id
         ORDER BY q.id
         """
     )
@@ -56,6 +70,12 @@ async def offers(conn: Connection) -> list[Offer]:
 
 async def place(conn: Connection, task_id: int, pace: Pace) -> int:
     """Give the task's unplaced jobs to queues; returns how many found one. One transaction of the caller."""
+    # The task first: a kill either sees the jobs placed here, or is seen here.
+    task = await conn.fetchrow(
+        "SELECT request FROM task WHERE id = $1 AND state = ANY($2) FOR SHARE", task_id, PLACING
+    )
+    if task is None:
+        return 0
     rows = await conn.fetch(
         """
         SELECT j.id, j.number, j.attempt, j.work FROM job j WHERE j.id IN (
@@ -67,7 +87,6 @@ async def place(conn: Connection, task_id: int, pace: Pace) -> int:
     )
     if not rows:
         return 0
-    task = await one(conn, "SELECT request FROM task WHERE id = $1", task_id)
     inputs = await _inputs(conn, [row["id"] for row in rows])
     bunch = Bunch(
         task_id, TaskRequest.model_validate(task["request"]), {row["id"]: row for row in rows}, inputs, pace
@@ -85,7 +104,9 @@ async def place(conn: Connection, task_id: int, pace: Pace) -> int:
 
 
 async def _inputs(conn: Connection, ids: list[int]) -> dict[int, list[dict[str, Any]]]:
-    """By job: its input files, each with the storages that have it."""
+    """By job: its input files, each with the storages that have it; no copy arrives until this is over."""
+    used = await conn.fetch("SELECT DISTINCT file_id FROM job_input WHERE job_id = ANY($1)", ids)
+    await files.lock(conn, [row["file_id"] for row in used])
     rows = await conn.fetch(
         """
         SELECT i.job_id, f.id, f.scope, f.name, f.bytes, f.adler32,
@@ -101,15 +122,13 @@ async def _inputs(conn: Connection, ids: list[int]) -> dict[int, list[dict[str, 
 
 
 async def _record(conn: Connection, task_id: int, decision: Decision) -> int:
-    """Store the decision; one that repeats the task's last refusal word for word is not stored again."""
-    if decision.queue is None:
-        last = await conn.fetchrow(
-            "SELECT id, queue_id, reason FROM assignment WHERE task_id = $1 ORDER BY id DESC LIMIT 1", task_id
-        )
-        if last is not None and last["queue_id"] is None and last["reason"] == decision.reason:
-            return int(last["id"])
+    """Store the decision; a refusal takes the place of the task's last one."""
     assignment: int = await conn.fetchval(
-        "INSERT INTO assignment (task_id, queue_id, jobs, reason) VALUES ($1, $2, $3, $4) RETURNING id",
+        """
+        INSERT INTO assignment (task_id, queue_id, jobs, reason) VALUES ($1, $2, $3, $4)
+        ON CONFLICT (task_id) WHERE queue_id IS NULL
+        DO UPDATE SET at = now(), jobs = excluded.jobs, reason = excluded.reason RETURNING id
+        """,
         task_id,
         decision.queue,
         len(decision.jobs),
@@ -122,6 +141,9 @@ async def _record(conn: Connection, task_id: int, decision: Decision) -> int:
             INSERT INTO verdict (assignment_id, queue_id, passed, criterion, reason, remedy, weight, missing_bytes)
             SELECT $1, * FROM unnest($2::smallint[], $3::bool[], $4::text[], $5::text[], $6::text[], $7::float[],
                                      $8::bigint[])
+            ON CONFLICT (assignment_id, queue_id) DO UPDATE SET passed = excluded.passed,
+                criterion = excluded.criterion, reason = excluded.reason, remedy = excluded.remedy,
+                weight = excluded.weight, missing_bytes = excluded.missing_bytes
             """,
             assignment,
             *map(list, columns),

@@ -1,8 +1,12 @@
 """What pilots report: states, logs and final results, each applied once however often it is sent."""
 
+from math import isfinite
 from uuid import UUID
 
+import asyncpg
+
 from prodchain.catalog import datasets, files, holds, replicas, subscriptions
+from prodchain.catalog.errors import CatalogError
 from prodchain.catalog.models import DatasetKind
 from prodchain.catalog.names import Did, parse_did, sub_name
 from prodchain.pilot_agent.messages import Answer, Answers, Update, Updates
@@ -10,12 +14,14 @@ from prodchain.pilot_agent.messages import Answer, Answers, Update, Updates
 from . import leases
 from .database import Connection, one
 from .errors import BadRequest
-from .jobs import deliver_holder, fail, release_holder
+from .jobs import deliver_holder, fail, get, lock, release_holder
 from .models import Job
-from .states import ON_PILOT, JobState
+from .states import MADE, ON_PILOT, JobState
+from .texts import storable
 
 _ON_THE_WAY = ("starting", "running", "holding")
-_DONE = (JobState.TRANSFERRING, JobState.FINISHED)
+ERROR_LIMIT = 4000
+"""Characters of an error that are kept."""
 LOG_LIMIT = 2_000_000
 """Characters of a job's log that are kept."""
 
@@ -25,23 +31,26 @@ async def apply(conn: Connection, queue_id: int, message: Updates, lease_s: floa
 
     Raises BadRequest for a state that no pilot may report.
     """
-    ids = sorted({update.job for update in message.updates})
-    rows = await conn.fetch("SELECT * FROM job WHERE id = ANY($1) ORDER BY id FOR UPDATE", ids)
-    jobs = {row["id"]: Job.model_validate(dict(row)) for row in rows}
-    answers = []
-    for update in message.updates:
+    pilot = storable(message.pilot)
+    ids = {update.job for update in message.updates}
+    jobs = await lock(conn, list(ids), ends=any(update.state not in _ON_THE_WAY for update in message.updates))
+    answers: dict[int, Answer] = {}
+    # By task, so that two pilots with jobs of the same tasks take their datasets in one order.
+    order = sorted(enumerate(message.updates), key=lambda item: getattr(jobs.get(item[1].job), "task_id", 0))
+    for place, update in order:
         job = jobs.get(update.job)
-        if job is None or job.pilot != message.pilot or job.queue_id != queue_id:
-            answers.append(Answer(update.job, "discard", "the job is not this pilot's"))
+        if job is None or job.pilot != pilot or job.queue_id != queue_id:
+            answers[place] = Answer(update.job, "discard", "the job is not this pilot's")
         else:
-            answers.append(await _apply_one(conn, job, message.pilot, update, lease_s))
-    await conn.execute("UPDATE pilot SET last_seen = now() WHERE name = $1", message.pilot)
-    return Answers(answers)
+            answers[place] = await _apply_one(conn, job, pilot, update, lease_s)
+            jobs[update.job] = await get(conn, update.job)  # the next news of the same job meet its new state
+    await conn.execute("UPDATE pilot SET last_seen = now() WHERE name = $1", pilot)
+    return Answers([answers[place] for place in range(len(message.updates))])
 
 
 async def _apply_one(conn: Connection, job: Job, pilot: str, update: Update, lease_s: float) -> Answer:
     actor = f"pilot:{pilot}"
-    if job.state in _DONE and update.state == "finished":
+    if job.state in MADE:  # also for news that were overtaken: a discard would delete a registered output
         return Answer(update.job, "continue", "registered already")
     if job.state not in ON_PILOT:
         return Answer(update.job, "discard", f"the job is {job.state}: {job.reason}")
@@ -50,20 +59,18 @@ async def _apply_one(conn: Connection, job: Job, pilot: str, update: Update, lea
         await _advance(conn, job, actor, update)
         await leases.extend(conn, update.job, lease_s)
     elif update.state == "failed":
-        await fail(conn, job, actor, update.error or "the pilot gave no reason", exit_code=update.exit_code)
+        why = storable(update.error)[:ERROR_LIMIT] or "the pilot gave no reason"
+        await fail(conn, job, actor, why, exit_code=_exit_code(update))
         await _forget(conn, pilot)
     elif update.state == "finished":
-        problem = _problem(job, update)
+        problem = _problem(job, update) or await _try_finish(conn, job, actor, update)
         if problem:
-            await fail(conn, job, actor, problem, exit_code=update.exit_code)
-            await _forget(conn, pilot)
-            return Answer(update.job, "discard", problem)
-        await _finish(conn, job, actor, update)
+            await fail(conn, job, actor, problem, exit_code=_exit_code(update))
         await _forget(conn, pilot)
-        return Answer(update.job, "continue", "registered")
+        return Answer(update.job, "discard", problem) if problem else Answer(update.job, "continue", "registered")
     else:
         raise BadRequest(
-            f"no pilot may report the state {update.state!r}",
+            f"no pilot may report the state {storable(str(update.state))!r}",
             object=f"job {update.job}",
             hint=f"known are {', '.join((*_ON_THE_WAY, 'finished', 'failed'))}",
         )
@@ -82,16 +89,15 @@ async def _advance(conn: Connection, job: Job, actor: str, update: Update) -> No
             actor,
             words[state],
         )
-        job.state = state
 
 
 async def _keep_log(conn: Connection, update: Update) -> None:
-    if update.log and update.log_offset < LOG_LIMIT:
+    if update.log and 0 <= update.log_offset < LOG_LIMIT:
         await conn.execute(
             "INSERT INTO job_log (job_id, start, text) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING",
             update.job,
             update.log_offset,
-            update.log.replace("\0", "\N{REPLACEMENT CHARACTER}"),
+            storable(update.log[: LOG_LIMIT - update.log_offset]),
         )
 
 
@@ -108,6 +114,21 @@ def _problem(job: Job, update: Update) -> str:
         return f"the output {missing[0]} is missing"
     if strange:
         return f"the output {strange[0]} was not asked for"
+    return ""
+
+
+def _exit_code(update: Update) -> int | None:
+    """Batch systems and Windows report more than a byte; the column takes 32 bits."""
+    return None if update.exit_code is None else max(-(2**31), min(update.exit_code, 2**31 - 1))
+
+
+async def _try_finish(conn: Connection, job: Job, actor: str, update: Update) -> str:
+    """Register the outputs, or say why the catalog refuses them: repeating such a report would not help."""
+    try:
+        async with conn.transaction():
+            await _finish(conn, job, actor, update)
+    except (CatalogError, asyncpg.DataError, ValueError) as error:
+        return storable(str(error))[:ERROR_LIMIT]
     return ""
 
 
@@ -153,6 +174,8 @@ async def _finish(conn: Connection, job: Job, actor: str, update: Update) -> Non
         JobState.TRANSFERRING if missing else JobState.FINISHED,
         actor,
         "outputs registered, on their way to their destination" if missing else "outputs registered",
-        update.exit_code,
-        update.metrics,
+        _exit_code(update),
+        {storable(name): value for name, value in update.metrics.items() if isfinite(value)},
     )
+    if not missing:
+        await holds.drop(conn, [deliver_holder(job.id)])

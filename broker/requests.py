@@ -1,10 +1,22 @@
 """The document that submits a task, as the API takes it."""
 
+import re
 from string import Formatter
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from prodchain.catalog.names import parse_did, parse_output_did
+
+from .texts import storable
+
 TEMPLATE_FIELDS = ("events", "skip", "first_event", "seed", "number", "inputs", "output")
+TEXT_FIELDS = ("inputs", "output")
+_WIDTH = re.compile(r"0?[1-9]?[0-9]?d?")
+"""What may follow a number's name: {number:06d}."""
+INT = 2**31 - 1
+BIG = 2**53 - 1
+"""Whole numbers that every reader of JSON keeps exact."""
+MAX_JOBS = 10_000_000
 
 
 class TaskRequest(BaseModel):
@@ -19,15 +31,15 @@ class TaskRequest(BaseModel):
     output: str = Field(description="DID of the output dataset; also the key that makes submission repeatable")
     input: str | None = Field(default=None, description="DID of the input dataset; none for event generation")
     command: list[str] = Field(min_length=1, description=f"program and options; fields {TEMPLATE_FIELDS}")
-    events: int | None = Field(default=None, ge=1, description="events to make, for a task without input")
-    events_per_job: int | None = Field(default=None, ge=1)
-    files_per_job: int | None = Field(default=None, ge=1)
-    first_event: int = Field(default=1, ge=0)
-    seed: int = Field(default=1, ge=0)
+    events: int | None = Field(default=None, ge=1, le=BIG, description="events to make, for a task without input")
+    events_per_job: int | None = Field(default=None, ge=1, le=INT)
+    files_per_job: int | None = Field(default=None, ge=1, le=INT)
+    first_event: int = Field(default=1, ge=0, le=BIG)
+    seed: int = Field(default=1, ge=0, le=BIG)
     destination: str | None = Field(default=None, description="storage where the output ends up")
-    cores: int = Field(default=1, ge=1)
-    memory_mb: int = Field(default=1000, ge=1)
-    walltime_s: int = Field(default=3600, ge=1)
+    cores: int = Field(default=1, ge=1, le=INT)
+    memory_mb: int = Field(default=1000, ge=1, le=INT)
+    walltime_s: int = Field(default=3600, ge=1, le=INT)
     priority: int = Field(default=1000, ge=0, le=100_000)
     max_attempts: int = Field(default=3, ge=1, le=50)
     run: str | None = Field(default=None, description="the Prefect flow run that submits")
@@ -37,13 +49,31 @@ class TaskRequest(BaseModel):
     def known_fields_only(cls, command: list[str]) -> list[str]:
         for word in command:
             try:
-                names = {name for _, name, _, _ in Formatter().parse(word) if name is not None}
+                fields = [part[1:] for part in Formatter().parse(word) if part[1] is not None]
             except ValueError as error:
                 raise ValueError(f"{word!r}: {error}; write braces that are no field doubled") from None
-            unknown = names - set(TEMPLATE_FIELDS)
-            if unknown:
-                raise ValueError(f"{word!r}: no such field {sorted(unknown)}; known are {TEMPLATE_FIELDS}")
+            for name, form, conversion in fields:
+                if name not in TEMPLATE_FIELDS:
+                    raise ValueError(f"{word!r}: no such field {name!r}; known are {TEMPLATE_FIELDS}")
+                if conversion or (form and (name in TEXT_FIELDS or not _WIDTH.fullmatch(form))):
+                    raise ValueError(f"{word!r}: {name} cannot be written so; plain, or a number as {{number:06d}}")
         return command
+
+    @field_validator("step", "run", "destination", "command")
+    @classmethod
+    def storable_only(cls, value: str | list[str] | None) -> str | list[str] | None:
+        for text in [value] if isinstance(value, str) else value or []:
+            if storable(text) != text:
+                raise ValueError("NUL and halves of surrogate pairs cannot be kept: leave them out")
+        return value
+
+    @model_validator(mode="after")
+    def names_that_can_be(self) -> "TaskRequest":
+        """Raises BadName, which says what to do."""
+        output = parse_output_did(self.output)
+        if self.input is not None and parse_did(self.input) == output:
+            raise ValueError(f"{output} cannot be both input and output: give the output another name (a new tag)")
+        return self
 
     @model_validator(mode="after")
     def one_way_to_split(self) -> "TaskRequest":
@@ -55,8 +85,11 @@ class TaskRequest(BaseModel):
             raise ValueError("give events_per_job or files_per_job, not both")
         if self.input is None and self.files_per_job:
             raise ValueError("files_per_job needs an input dataset")
+        if self.events and self.events_per_job and self.events > MAX_JOBS * self.events_per_job:
+            raise ValueError(f"this makes more than {MAX_JOBS} jobs: give more events_per_job")
         return self
 
     def content(self) -> dict[str, object]:
         """What makes two submissions the same: all but the run that submits and what operators may change."""
-        return self.model_dump(exclude={"run", "priority"})
+        names = {name: str(parse_did(did)) for name in ("input", "output") if (did := getattr(self, name))}
+        return self.model_dump(exclude={"run", "priority"}) | names

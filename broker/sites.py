@@ -7,6 +7,7 @@ from prodchain.catalog import sites as catalog_sites
 from prodchain.catalog.models import StorageKind
 
 from .database import Connection
+from .errors import WrongState
 from .models import QueueStatus
 from .sitefile import SiteFile
 
@@ -17,6 +18,7 @@ async def apply(conn: Connection, file: SiteFile, *, dry_run: bool = False) -> l
     A queue that the file does not name any more goes offline; storages stay, since they hold files.
     """
     changes = _difference(await _declared(conn), _wanted(file))
+    await _refuse_moves(conn, file)
     if dry_run or not changes:
         return changes
     await catalog_sites.upsert(
@@ -48,6 +50,29 @@ async def apply(conn: Connection, file: SiteFile, *, dry_run: bool = False) -> l
     )
     await conn.execute("SELECT pg_notify('prodchain_work', 'place')")
     return changes
+
+
+async def _refuse_moves(conn: Connection, file: SiteFile) -> None:
+    """Jobs at a queue count on the copies at its storage, and store theirs there: it may change when none is left."""
+    row = await conn.fetchrow(
+        """
+        SELECT q.name, s.name AS before, w.storage AS after
+        FROM unnest($1::text[], $2::text[]) AS w (name, storage)
+        JOIN queue q USING (name) JOIN storage s ON s.id = q.storage_id
+        WHERE s.name <> w.storage AND 0 < (
+            SELECT sum(jobs) FROM job_count c WHERE c.queue_id = q.id
+               AND state IN ('assigned', 'activated', 'sent', 'starting', 'running', 'holding'))
+        LIMIT 1
+        """,
+        [queue.name for queue in file.queues],
+        [queue.storage for queue in file.queues],
+    )
+    if row is not None:
+        raise WrongState(
+            f"queue {row['name']} has jobs that use {row['before']}: it cannot move to {row['after']} now",
+            object=f"queue {row['name']}",
+            hint="declare a new queue for the other storage, or wait until its jobs have ended",
+        )
 
 
 _QUEUE = ("name", "site", "storage", "slots", "cores", "memory_mb", "walltime_s")

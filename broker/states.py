@@ -38,6 +38,8 @@ ON_PILOT = (_J.SENT, _J.STARTING, _J.RUNNING, _J.HOLDING)
 """A pilot has the job and keeps its lease alive."""
 WAITING = (_J.DEFINED, _J.ASSIGNED, _J.ACTIVATED)
 """The job is not with a pilot yet."""
+MADE = (_J.TRANSFERRING, _J.FINISHED)
+"""The outputs are in the output dataset: such a job cannot be undone, or its events would be made twice."""
 JOB_FINAL = (_J.FINISHED, _J.FAILED, _J.CANCELLED, _J.CLOSED)
 TASK_FINAL = (_T.DONE, _T.FINISHED, _T.FAILED, _T.ABORTED)
 TASK_OPEN = tuple(state for state in TaskState if state not in TASK_FINAL)
@@ -50,7 +52,7 @@ JOB_WAYS: dict[JobState, tuple[JobState, ...]] = {
     _J.STARTING: (_J.RUNNING, _J.HOLDING, _J.TRANSFERRING, _J.FINISHED, _J.FAILED, _J.CANCELLED),
     _J.RUNNING: (_J.HOLDING, _J.TRANSFERRING, _J.FINISHED, _J.FAILED, _J.CANCELLED),
     _J.HOLDING: (_J.TRANSFERRING, _J.FINISHED, _J.FAILED, _J.CANCELLED),
-    _J.TRANSFERRING: (_J.FINISHED, _J.FAILED, _J.CANCELLED),
+    _J.TRANSFERRING: (_J.FINISHED,),
     _J.FINISHED: (),
     _J.FAILED: (),
     _J.CANCELLED: (),

@@ -10,11 +10,18 @@ from .jobs import cancel, define
 from .models import Task
 from .requests import TaskRequest
 from .splitting import Work
-from .states import JOB_FINAL, TASK_FINAL, TaskState
+from .states import JOB_FINAL, MADE, ON_PILOT, TASK_FINAL, WAITING, JobState, TaskState
+
+BUNCH = 5000
+"""Jobs that one statement makes or ends."""
+LOST = [state for state in JOB_FINAL if state not in MADE]
+"""States in which a piece of work has no run any more and has made nothing."""
 
 
 async def get(conn: Connection, task_id: int, *, lock: bool = False) -> Task:
-    row = await conn.fetchrow(f"SELECT * FROM task WHERE id = $1 {'FOR UPDATE' if lock else ''}", task_id)  # noqa: S608
+    # Not FOR UPDATE: reports that define another attempt check the task's key, and must not wait for us.
+    how = "FOR NO KEY UPDATE" if lock else ""
+    row = await conn.fetchrow(f"SELECT * FROM task WHERE id = $1 {how}", task_id)  # noqa: S608
     if row is None:
         raise NotFound(f"there is no task {task_id}", object=f"task {task_id}", hint="see `prodchain task ls`")
     return Task.model_validate(dict(row))
@@ -55,8 +62,24 @@ async def submit(conn: Connection, request: TaskRequest, owner: str) -> tuple[Ta
         known = await _known(conn, output, request)
         assert known is not None  # the conflict showed it
         return known, False
+    task = Task.model_validate(dict(row))
+    await take_stock(conn, task)
     await conn.execute("SELECT pg_notify('prodchain_work', 'generate')")
-    return Task.model_validate(dict(row)), True
+    return task, True
+
+
+async def take_stock(conn: Connection, task: Task) -> None:
+    """Note the files that are in the input; those that come later are noted by hooks.consume."""
+    # Whoever adds a file holds the dataset: either the file is seen here, or the task is seen there.
+    await conn.execute("SELECT FROM dataset WHERE id = $1 FOR NO KEY UPDATE", task.input_id)
+    await conn.execute(
+        """
+        INSERT INTO task_file (task_id, file_id)
+        SELECT $1, file_id FROM dataset_file WHERE dataset_id = $2 ORDER BY file_id ON CONFLICT DO NOTHING
+        """,
+        task.id,
+        task.input_id,
+    )
 
 
 async def _known(conn: Connection, output: Did, request: TaskRequest) -> Task | None:
@@ -88,7 +111,7 @@ async def _output_dataset(conn: Connection, output: Did, owner: str) -> Dataset:
 
 
 async def _destination(conn: Connection, name: str | None) -> int:
-    row = await conn.fetchrow("SELECT id FROM storage WHERE name = $1 OR ($1 IS NULL AND home)", name)
+    row = await conn.fetchrow("SELECT id, name, writable FROM storage WHERE name = $1 OR ($1 IS NULL AND home)", name)
     if row is None:
         names = [r["name"] for r in await conn.fetch("SELECT name FROM storage ORDER BY name")]
         raise BadRequest(
@@ -96,21 +119,41 @@ async def _destination(conn: Connection, name: str | None) -> int:
             object=f"storage {name}" if name else "sites",
             hint=f"known storages: {', '.join(names) or 'none'}; see `prodchain site apply --help`",
         )
+    if not row["writable"]:
+        raise BadRequest(
+            f"the storage {row['name']} takes no new files",
+            object=f"storage {row['name']}",
+            hint="choose another destination, or make it writable in the sites file",
+        )
     return int(row["id"])
 
 
 async def kill(conn: Connection, task_id: int, actor: str, reason: str) -> Task:
-    """Abort a task and cancel its jobs; a final task stays as it is."""
+    """Abort a task and cancel its jobs; a final task stays as it is.
+
+    Jobs that wait for brokerage may be very many: those beyond a bunch are cancelled by the sweep (watching).
+    """
     task = await get(conn, task_id, lock=True)
     if task.state in TASK_FINAL:
         return task
-    rows = await conn.fetch("SELECT id FROM job WHERE task_id = $1 AND NOT state = ANY($2)", task_id, list(JOB_FINAL))
+    rows = await conn.fetch(
+        """
+        SELECT id FROM job WHERE task_id = $1 AND state = ANY($2)
+        UNION ALL (SELECT job_id FROM unplaced WHERE task_id = $1 ORDER BY job_id LIMIT $3)
+        """,
+        task_id,
+        [state for state in (*WAITING, *ON_PILOT) if state != JobState.DEFINED],
+        BUNCH,
+    )
     await cancel(conn, [row["id"] for row in rows], actor, f"task {task_id} was killed: {reason}")
     return await move(conn, task_id, TaskState.ABORTED, actor, reason)
 
 
 async def retry(conn: Connection, task_id: int, actor: str) -> Task:
-    """Give every piece of work that failed for good (or was cancelled) a new attempt."""
+    """Give every piece of work that failed for good (or was cancelled) a new attempt.
+
+    What is made stays made, also what still travels: a piece has one attempt in the output dataset at most.
+    """
     task = await get(conn, task_id, lock=True)
     if task.state not in (TaskState.FAILED, TaskState.FINISHED, TaskState.ABORTED):
         raise WrongState(
@@ -125,16 +168,10 @@ async def retry(conn: Connection, task_id: int, actor: str) -> Task:
         """,
         task_id,
     )
-    lost = [row for row in rows if row["state"] != "finished"]
-    await define(
-        conn,
-        task_id,
-        [(Work.load(row["work"]), row["attempt"] + 1) for row in lost],
-        priority=task.priority,
-        actor=actor,
-        reason="task retry",
-    )
-    await conn.execute("UPDATE task SET dirty = true WHERE id = $1", task_id)
+    lost = [(Work.load(row["work"]), row["attempt"] + 1) for row in rows if row["state"] in LOST]
+    for start in range(0, len(lost), BUNCH):
+        bunch = lost[start : start + BUNCH]
+        await define(conn, task_id, bunch, priority=task.priority, actor=actor, reason="task retry")
     await conn.execute("SELECT pg_notify('prodchain_work', 'generate')")
     return await move(conn, task_id, TaskState.RUNNING, actor, f"retry of {len(lost)} jobs")
 

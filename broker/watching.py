@@ -2,83 +2,100 @@
 
 from prodchain.catalog import datasets
 
-from .database import Connection
+from .database import Connection, one
 from .jobs import cancel
-from .states import JOB_FINAL, TaskState
-from .tasks import move
+from .placement import tasks_with_unplaced
+from .states import JOB_FINAL, TASK_FINAL, TaskState
+from .tasks import get, move
 
 ACTOR = "watch"
-FOLD_ABOVE = 64
-"""Rows of job_count per task that are worth folding into one per state."""
+SWEEP = 1000
+"""Jobs that one sweep of a task cancels."""
+FOLD_TASKS = 200
 
 
-async def sweep(conn: Connection) -> int:
-    """Cancel jobs that a retry defined while their task was being killed."""
-    rows = await conn.fetch(
-        """
-        SELECT u.job_id FROM unplaced u JOIN task t ON t.id = u.task_id
-        WHERE t.state IN ('aborted', 'failed', 'finished') ORDER BY u.job_id LIMIT 1000
-        """
-    )
-    if rows:
-        await cancel(conn, [row["job_id"] for row in rows], ACTOR, "its task has ended")
+async def left_behind(conn: Connection) -> list[int]:
+    """Ended tasks with jobs that wait: more than a kill cancelled, or defined by a report while it went on."""
+    return await tasks_with_unplaced(conn, TASK_FINAL)
+
+
+async def sweep(conn: Connection, task_id: int) -> int:
+    """Cancel such jobs, unless a retry has made them the task's own again."""
+    task = await get(conn, task_id, lock=True)
+    if task.state not in TASK_FINAL:
+        return 0
+    rows = await conn.fetch("SELECT job_id FROM unplaced WHERE task_id = $1 ORDER BY job_id LIMIT $2", task_id, SWEEP)
+    await cancel(conn, [row["job_id"] for row in rows], ACTOR, f"its task is {task.state}")
     return len(rows)
 
 
-async def complete(conn: Connection) -> int:
-    """End the tasks that have made all their jobs and whose jobs are all final; close what they completed."""
+_COUNTS = """
+    SELECT coalesce(sum(c.jobs) FILTER (WHERE c.state = 'finished'), 0)::int AS finished,
+           coalesce(sum(c.jobs) FILTER (WHERE NOT c.state = ANY($1)), 0)::int AS alive
+    FROM job_count c WHERE c.task_id = """
+
+
+async def ending(conn: Connection) -> list[int]:
+    """Tasks that have made all their jobs and whose jobs are all final."""
     rows = await conn.fetch(
-        """
-        SELECT t.id, t.numbers, t.output_id, n.finished FROM task t CROSS JOIN LATERAL (
-            SELECT coalesce(sum(c.jobs) FILTER (WHERE c.state = 'finished'), 0)::int AS finished,
-                   coalesce(sum(c.jobs) FILTER (WHERE NOT c.state = ANY($1)), 0)::int AS alive
-            FROM job_count c WHERE c.task_id = t.id
-        ) AS n
-        WHERE t.state IN ('ready', 'running') AND t.generated AND n.alive = 0
-        ORDER BY t.id FOR UPDATE OF t
-        """,
+        f"""
+        SELECT t.id FROM task t CROSS JOIN LATERAL ({_COUNTS} t.id) AS n
+        WHERE t.state IN ('ready', 'running') AND t.generated AND n.alive = 0 ORDER BY t.id LIMIT 1000
+        """,  # noqa: S608
         list(JOB_FINAL),
     )
-    for row in rows:
-        finished, numbers = row["finished"], row["numbers"]
-        if finished == numbers:
-            state, reason = TaskState.DONE, f"all {numbers} jobs finished"
-        elif finished:
-            state, reason = TaskState.FINISHED, f"{finished} of {numbers} jobs finished, the others failed for good"
-        else:
-            state, reason = TaskState.FAILED, f"none of {numbers} jobs finished"
-        await move(conn, row["id"], state, ACTOR, reason)
-        if state == TaskState.DONE:
-            await _close(conn, row["output_id"])
-    return len(rows)
+    return [row["id"] for row in rows]
+
+
+async def complete(conn: Connection, task_id: int) -> int:
+    """End a task and close what it completed; nothing if it was tried again meanwhile."""
+    task = await get(conn, task_id, lock=True)
+    # Counted after the lock, which a retry must have had to define jobs.
+    counts = await one(conn, f"{_COUNTS} $2", list(JOB_FINAL), task_id)
+    if task.state not in (TaskState.READY, TaskState.RUNNING) or not task.generated or counts["alive"]:
+        return 0
+    finished, numbers = counts["finished"], task.numbers
+    if finished == numbers:
+        state, reason = TaskState.DONE, f"all {numbers} jobs finished"
+    elif finished:
+        state, reason = TaskState.FINISHED, f"{finished} of {numbers} jobs finished, the others failed for good"
+    else:
+        state, reason = TaskState.FAILED, f"none of {numbers} jobs finished"
+    await move(conn, task_id, state, ACTOR, reason)
+    if state == TaskState.DONE:
+        await _close(conn, task.output_id)
+    return 1
 
 
 async def _close(conn: Connection, output_id: int) -> None:
     """Close a task's output dataset and the sub-datasets that gathered it."""
     subs = await conn.fetch(
         """
-        SELECT s.id FROM dataset d JOIN dataset s ON s.scope = d.scope AND s.kind = 'sub'
-             AND s.name LIKE replace(replace(replace(d.name, '\\', '\\\\'), '_', '\\_'), '%', '\\%') || '\\_sub.%'
-        WHERE d.id = $1
+        SELECT s.id FROM dataset d CROSS JOIN storage at
+        JOIN dataset s ON s.scope = d.scope AND s.name = d.name || '_sub.' || at.name AND s.kind = 'sub'
+        WHERE d.id = $1 ORDER BY s.id
         """,
         output_id,
     )
-    for dataset_id in (*(row["id"] for row in subs), output_id):
+    for dataset_id in (output_id, *(row["id"] for row in subs)):
         await datasets.close(conn, dataset_id)
 
 
 async def fold(conn: Connection) -> int:
-    """Sum up the counters of tasks that have gathered many rows; readers see the same numbers at any moment."""
-    tasks = await conn.fetch(
-        "SELECT task_id FROM job_count GROUP BY task_id HAVING count(*) > $1 LIMIT 200", FOLD_ABOVE
-    )
+    """Sum up the counters of tasks whose jobs moved; readers see the same numbers at any moment.
+
+    Looks at what is new only. Returns 0 when that was all.
+    """
+    if not await conn.fetchval("SELECT pg_try_advisory_xact_lock(hashtext('prodchain fold'))"):
+        return 0
+    tasks = await conn.fetch("SELECT DISTINCT task_id FROM job_count WHERE NOT folded LIMIT $1", FOLD_TASKS)
     await conn.execute(
         """
         WITH old AS (DELETE FROM job_count WHERE task_id = ANY($1) RETURNING task_id, queue_id, state, jobs, events)
-        INSERT INTO job_count (task_id, queue_id, state, jobs, events)
-        SELECT task_id, queue_id, state, sum(jobs), sum(events) FROM old GROUP BY task_id, queue_id, state
+        INSERT INTO job_count (task_id, queue_id, state, jobs, events, folded)
+        SELECT task_id, queue_id, state, sum(jobs), sum(events), true FROM old GROUP BY task_id, queue_id, state
         HAVING sum(jobs) <> 0
         """,
         [row["task_id"] for row in tasks],
     )
-    return len(tasks)
+    return len(tasks) // FOLD_TASKS

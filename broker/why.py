@@ -18,7 +18,7 @@ async def job_why(conn: Connection, job_id: int) -> dict[str, Any]:
     """What a job waits for or is doing, with the brokerage's verdicts on every queue."""
     job = await jobs.get(conn, job_id)
     reasons = await _job_reasons(conn, job)
-    verdicts = await _verdicts(conn, job.task_id, job.assignment_id)
+    verdicts = await _verdicts(conn, job.task_id, job.assignment_id, refused=job.state == JobState.DEFINED)
     return {"object": f"job {job_id}", "state": job.state, "reasons": reasons, "verdicts": verdicts}
 
 
@@ -52,7 +52,7 @@ async def task_why(conn: Connection, task_id: int) -> dict[str, Any]:
         "object": f"task {task_id}",
         "state": task.state,
         "reasons": reasons,
-        "verdicts": await _verdicts(conn, task_id, None),
+        "verdicts": await _verdicts(conn, task_id, refused=any(row["state"] == JobState.DEFINED for row in oldest)),
     }
 
 
@@ -76,10 +76,14 @@ async def _unplaced(conn: Connection, job: Job) -> dict[str, Any]:
     state = await conn.fetchval("SELECT state FROM task WHERE id = $1", job.task_id)
     if state == TaskState.PAUSED:
         return reason("its task is paused")
+    if state in TASK_FINAL:
+        return reason(f"its task is {state}: it is about to be cancelled")
     last = await conn.fetchrow(
-        "SELECT id, queue_id, reason FROM assignment WHERE task_id = $1 ORDER BY id DESC LIMIT 1", job.task_id
+        "SELECT id, reason FROM assignment WHERE task_id = $1 AND queue_id IS NULL AND at >= $2",
+        job.task_id,
+        job.created_at,
     )
-    if last is None or last["queue_id"] is not None:
+    if last is None:
         return reason("the brokerage has not looked at it yet", "if this lasts, see `prodchain status`: agents")
     remedies = await conn.fetch("SELECT remedy FROM verdict WHERE assignment_id = $1 AND NOT passed", last["id"])
     return reason(last["reason"], "; or ".join(dict.fromkeys(row["remedy"] for row in remedies)))
@@ -190,16 +194,22 @@ async def _failures(conn: Connection, task_id: int) -> list[dict[str, Any]]:
     ]
 
 
-async def _verdicts(conn: Connection, task_id: int, assignment_id: int | None) -> list[dict[str, Any]]:
-    """The verdicts of an assignment, or of the task's last one."""
+async def _verdicts(
+    conn: Connection, task_id: int, assignment_id: int | None = None, *, refused: bool
+) -> list[dict[str, Any]]:
+    """The verdicts of an assignment; else of the task's refusal if something is ``refused``, or of its last one."""
     rows = await conn.fetch(
         """
         SELECT q.name AS queue, v.passed, v.criterion, v.reason, v.remedy, v.weight, v.missing_bytes
         FROM verdict v JOIN queue q ON q.id = v.queue_id
-        WHERE v.assignment_id = coalesce($2, (SELECT max(id) FROM assignment WHERE task_id = $1))
+        WHERE v.assignment_id = coalesce(
+            $2,
+            (SELECT id FROM assignment WHERE task_id = $1 AND queue_id IS NULL AND $3),
+            (SELECT max(id) FROM assignment WHERE task_id = $1))
         ORDER BY v.passed DESC, v.weight DESC, q.name
         """,
         task_id,
         assignment_id,
+        refused,
     )
     return [dict(row) for row in rows]

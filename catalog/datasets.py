@@ -6,7 +6,7 @@ from datetime import datetime
 from . import files, hooks, names, near, subscriptions
 from .connection import Connection
 from .errors import DatasetClosed, DatasetConflict, DatasetNotFound
-from .models import Dataset, DatasetKind, DatasetState
+from .models import BOOKKEEPING, Dataset, DatasetKind, DatasetState
 from .names import Did
 
 CREATE = """
@@ -50,6 +50,8 @@ async def create(
 ) -> Dataset:
     """Make an open, empty dataset, or find it again if kind and owner agree; else DatasetConflict."""
     names.parse_did(str(did))
+    if kind not in BOOKKEEPING:
+        names.refuse_reserved(did)
     fields = names.facets(did.name)
     await conn.execute(
         CREATE,

@@ -95,8 +95,13 @@ async def count_down(conn: Connection, storage_id: int, file_ids: Sequence[int])
 
 async def drop(conn: Connection, holders: Sequence[str]) -> None:
     """Let go, whether satisfied or not; unknown holders are none."""
-    await conn.execute(LOCK_HOLDERS, holders)
+    await lock(conn, holders)
     await conn.execute(DROP, holders)
+
+
+async def lock(conn: Connection, holders: Sequence[str]) -> None:
+    """Keep arrivals from counting these down until the transaction ends."""
+    await conn.execute(LOCK_HOLDERS, holders)
 
 
 async def needing(conn: Connection, dataset_id: int) -> list[str]:

@@ -16,6 +16,10 @@ DATASET_NAME_MAX = 200
 FILE_NAME_MAX = 250
 """Longer than a dataset's, since a file's name is its dataset's plus ``._000007.root.1``."""
 
+STORAGE_NAME_MAX = 40
+OUTPUT_NAME_MAX = DATASET_NAME_MAX - len("_sub.") - STORAGE_NAME_MAX
+"""Room for what the system appends to the name of an output dataset (sub_name, dispatch_name)."""
+
 _SCOPE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*(\.[A-Za-z0-9][A-Za-z0-9_-]*)*")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _FACETS = re.compile(
@@ -23,6 +27,7 @@ _FACETS = re.compile(
     r"\.(?P<step>[^.]+)\.(?P<format>[^.]+)\.(?P<tags>[^.]+)(?:\..*)?"
 )
 _BOOKKEEPING_SUFFIX = re.compile(r"(_dis\d+|_sub|_[a-z]+)$")
+_RESERVED = re.compile(r".*(_dis\d+|_sub\.[^.]+)")
 _CHARSET = "letters, digits, '.', '_' and '-', beginning with a letter or digit"
 
 
@@ -51,6 +56,23 @@ def parse_did(text: str) -> Did:
 def parse_file_did(text: str) -> Did:
     """The same for a file, whose name may be longer."""
     return _parse(text, FILE_NAME_MAX)
+
+
+def parse_output_did(text: str) -> Did:
+    """The same for a dataset that a task fills: with room for bookkeeping names, and not such a name itself."""
+    did = _parse(text, OUTPUT_NAME_MAX)
+    refuse_reserved(did)
+    return did
+
+
+def refuse_reserved(did: Did) -> None:
+    """BadName for a name that the system gives its own datasets: it would find it taken when it needs it."""
+    if _RESERVED.fullmatch(did.name):
+        raise BadName(
+            f"'{did.name}' ends like a dispatch dataset (_dis7) or a sub-dataset (_sub.STORAGE)",
+            object=str(did),
+            hint="choose a name without this ending",
+        )
 
 
 def parse_pattern(text: str) -> Pattern:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from .connection import Connection
 from .errors import BadStorage
 from .models import Storage, StorageKind
+from .names import STORAGE_NAME_MAX
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,12 @@ GROUP BY s.name
 
 async def upsert(conn: Connection, sites: Sequence[SiteSpec], storages: Sequence[StorageSpec]) -> None:
     """Make the tables say what is declared; what is not mentioned stays, but is no home beside a new one."""
+    for long in (s.name for s in storages if len(s.name) > STORAGE_NAME_MAX):
+        raise BadStorage(
+            f"the name {long} has {len(long)} characters, {STORAGE_NAME_MAX} at most",
+            object=long,
+            hint="shorten it: it becomes part of the names of datasets",
+        )
     sites = sorted(sites, key=lambda site: site.name)
     storages = sorted(storages, key=lambda storage: storage.name)
     await conn.execute(UPSERT_SITES, [s.name for s in sites], [s.description for s in sites])

@@ -2,9 +2,10 @@
 
 import uuid
 import zlib
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from prodchain.broker import generation, hooks, leases, placement, reports, sitefile, sites, tasks, watching
 from prodchain.broker.bunches import Pace
@@ -29,6 +30,21 @@ storage = "B-DISK"
 slots = 2
 """
 LEASE_S = 30.0
+
+
+async def place(conn: Connection, task_id: int) -> int:
+    return await placement.place(conn, task_id, Pace(1.0, LEASE_S))
+
+
+Find: TypeAlias = Callable[[Connection], Awaitable[list[int]]]
+Work: TypeAlias = Callable[[Connection, int], Awaitable[int]]
+AGENTS: dict[str, tuple[Find, Work]] = {
+    "generate": (generation.dirty_tasks, generation.generate),
+    "place": (placement.waiting_tasks, place),
+    "reclaim": (leases.expired, leases.reclaim),
+    "sweep": (watching.left_behind, watching.sweep),
+    "complete": (watching.ending, watching.complete),
+}
 
 
 def evgen(**changes: Any) -> TaskRequest:
@@ -76,18 +92,10 @@ class World:
             changed = 1
             while changed:
                 changed = 0
-                for task_id in await generation.dirty_tasks(conn):
-                    async with conn.transaction():
-                        changed += await generation.generate(conn, task_id)
-                for task_id in await placement.waiting_tasks(conn):
-                    async with conn.transaction():
-                        changed += await placement.place(conn, task_id, Pace(1.0, LEASE_S))
-                async with conn.transaction():
-                    changed += await leases.reclaim(conn)
-                async with conn.transaction():
-                    changed += await watching.sweep(conn)
-                async with conn.transaction():
-                    changed += await watching.complete(conn)
+                for find, work in AGENTS.values():
+                    for number in await find(conn):
+                        async with conn.transaction():
+                            changed += await work(conn, number)
 
     async def move(self, limit: int = 1000) -> int:
         """Let queued transfers arrive, as the mover does after it has verified the copy."""

@@ -19,7 +19,7 @@ JOB_WAYS = (
     ("starting", "running holding transferring finished failed cancelled"),
     ("running", "holding transferring finished failed cancelled"),
     ("holding", "transferring finished failed cancelled"),
-    ("transferring", "finished failed cancelled"),
+    ("transferring", "finished"),
 )
 TASK_WAYS = (
     ("registered", "ready failed aborted"),
@@ -105,7 +105,16 @@ def upgrade() -> None:
         sa.Column("state", sa.String(), nullable=False),
         sa.Column("jobs", sa.Integer(), nullable=False),
         sa.Column("events", sa.BigInteger(), server_default=sa.text("'0'"), nullable=False),
+        sa.Column("folded", sa.Boolean(), server_default="false", nullable=False),
         sa.PrimaryKeyConstraint("id"),
+    )
+    op.create_index("job_count_new", "job_count", ["task_id"], unique=False, postgresql_where=sa.text("NOT folded"))
+    op.create_index(
+        "job_count_queue",
+        "job_count",
+        ["queue_id", "state"],
+        unique=False,
+        postgresql_where=sa.text("state IN ('assigned', 'activated', 'sent', 'starting', 'running', 'holding')"),
     )
     op.create_index("job_count_task", "job_count", ["task_id", "state"], unique=False)
     op.create_table(
@@ -123,7 +132,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("job_id"),
         postgresql_with={"fillfactor": "50"},
     )
-    op.create_index("lease_pilot", "lease", ["pilot", "request"], unique=False)
+    op.create_index("lease_pilot", "lease", ["pilot", "request"], unique=True)
     op.create_table(
         "ready",
         sa.Column("job_id", sa.BigInteger(), autoincrement=False, nullable=False),
@@ -298,7 +307,6 @@ def upgrade() -> None:
         sa.Column("destination_id", sa.SmallInteger(), nullable=False),
         sa.Column("numbers", sa.Integer(), server_default="0", nullable=False),
         sa.Column("generated", sa.Boolean(), server_default="false", nullable=False),
-        sa.Column("dirty", sa.Boolean(), server_default="true", nullable=False),
         sa.Column("created_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
         sa.Column("changed_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
         sa.Column("actor", sa.String(), server_default=sa.text("''"), nullable=False),
@@ -317,7 +325,6 @@ def upgrade() -> None:
         ),
         sa.PrimaryKeyConstraint("id"),
     )
-    op.create_index("task_dirty", "task", ["id"], unique=False, postgresql_where=sa.text("dirty"))
     op.create_index("task_input", "task", ["input_id"], unique=False)
     op.create_index("task_key", "task", ["key"], unique=True)
     op.create_index(
@@ -383,6 +390,13 @@ def upgrade() -> None:
         ),
         sa.PrimaryKeyConstraint("id"),
     )
+    op.create_index(
+        "assignment_refusal",
+        "assignment",
+        ["task_id"],
+        unique=True,
+        postgresql_where=sa.text("queue_id IS NULL"),
+    )
     op.create_index("assignment_task", "assignment", ["task_id", "id"], unique=False)
     op.create_table(
         "hold_file",
@@ -413,10 +427,12 @@ def upgrade() -> None:
         ),
         sa.PrimaryKeyConstraint("name"),
     )
+    op.create_index("pilot_seen", "pilot", ["queue_id", "last_seen"], unique=False)
     op.create_table(
         "task_file",
         sa.Column("task_id", sa.BigInteger(), nullable=False),
         sa.Column("file_id", sa.BigInteger(), nullable=False),
+        sa.Column("used", sa.Boolean(), server_default="false", nullable=False),
         sa.ForeignKeyConstraint(
             ["file_id"],
             ["file.id"],
@@ -426,6 +442,9 @@ def upgrade() -> None:
             ["task.id"],
         ),
         sa.PrimaryKeyConstraint("task_id", "file_id"),
+    )
+    op.create_index(
+        "task_file_new", "task_file", ["task_id", "file_id"], unique=False, postgresql_where=sa.text("NOT used")
     )
     op.create_table(
         "token",
@@ -449,7 +468,7 @@ def upgrade() -> None:
         sa.Column("attempt", sa.Integer(), server_default=sa.text("'1'"), nullable=False),
         sa.Column("state", sa.Text(), server_default=sa.text("'defined'"), nullable=False),
         sa.Column("priority", sa.Integer(), server_default=sa.text("'1000'"), nullable=False),
-        sa.Column("events", sa.Integer(), server_default=sa.text("'0'"), nullable=False),
+        sa.Column("events", sa.BigInteger(), server_default=sa.text("'0'"), nullable=False),
         sa.Column(
             "work", postgresql.JSONB(astext_type=sa.Text()), server_default=sa.text("'{}'::jsonb"), nullable=False
         ),
@@ -537,6 +556,7 @@ def upgrade() -> None:
         ),
         sa.PrimaryKeyConstraint("job_id"),
     )
+    op.create_index("unplaced_task", "unplaced", ["task_id", "job_id"], unique=False)
     op.bulk_insert(sa.table("job_way", sa.column("before"), sa.column("state")), ways(JOB_WAYS))
     op.bulk_insert(sa.table("task_way", sa.column("before"), sa.column("state")), ways(TASK_WAYS))
     for statement in re.split(r"\n\n(?=CREATE|--)", Path(__file__).with_name("0001_guards.sql").read_text()):
