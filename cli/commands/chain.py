@@ -156,12 +156,14 @@ def _planned(chain: "Chain", parameters: dict[str, Any]) -> list[Document]:
 
 def _drive(chain: "Chain", flow_run: "FlowRun") -> None:
     """Follow the run in this process to its end; what it ends with is the command's end."""
+    from prefect.exceptions import TerminationSignal
+
     from prodchain.flows import runs
 
     say(f"flow run {flow_run.id}")
     try:
         state = asyncio.run(runs.drive(chain, flow_run))
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, TerminationSignal):
         say(f"detached; its jobs go on, and `prodchain chain resume {flow_run.id}` follows them again")
         raise typer.Exit(errors.INTERRUPTED) from None
     found = runs.find(str(flow_run.id))
