@@ -1,5 +1,6 @@
 """The page of commands, from the program itself; docs/reference.py writes it."""
 
+import re
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -53,7 +54,8 @@ def _command(command: Any, path: str, depth: str) -> Iterator[str]:
     if own:
         yield _options(own)
     if examples:
-        lines = "\n".join(line.strip() for line in examples.strip().splitlines())
+        # what stands behind an example is a remark
+        lines = "\n".join(re.sub(r" {2,}", "  # ", line.strip(), count=1) for line in examples.strip().splitlines())
         yield f"```sh\n{lines}\n```\n"
 
 

@@ -80,8 +80,6 @@ def press(driver: Any, selector: str, words: str) -> bool:
 
 def picture_of_the_run(prefect: str, target: Path) -> None:
     with browser(1400, 640) as driver:
-        driver.get(prefect)
-        driver.execute_script("localStorage.setItem('color-scheme', JSON.stringify('default'))")
         driver.get(f"{prefect}/runs/flow-run/{newest_run(prefect)}")
         wait_for(lambda: press(driver, "button", "Run Graph Options"))
         wait_for(lambda: press(driver, "label", LAYOUT))

@@ -34,7 +34,7 @@ def blocks(page: Path) -> Iterator[Block]:
 
 
 def commands(page: Path) -> list[list[str]]:
-    """The command lines of prodchain that a page shows, in blocks and in its text, as words."""
+    """The command lines of prodchain that a page's blocks show, as words."""
     lines = [
         line.removeprefix("$ ")
         for block in blocks(page)
@@ -42,21 +42,24 @@ def commands(page: Path) -> list[list[str]]:
         for line in block.text.replace("\\\n", " ").splitlines()
         if block.language == "sh" or line.startswith("$ ")
     ]
-    lines += INLINE.findall(FENCE.sub("", page.read_text()))
     return [words for line in lines for words in _calls(line)]
 
 
+def mentions(page: Path) -> list[list[str]]:
+    """The same for command lines in a page's text, which may leave arguments out."""
+    return [words for line in INLINE.findall(FENCE.sub("", page.read_text())) for words in _calls(line)]
+
+
 def _calls(line: str) -> Iterator[list[str]]:
-    """The calls of prodchain in one line of a shell, also behind a pipe."""
-    words: list[str] | None = None
-    for word in shlex.split(line, comments=True):
+    """The calls of prodchain in one line of a shell, also behind a pipe; what xargs adds is one word."""
+    words: list[str] = []
+    added: list[str] = []
+    for word in (*shlex.split(line, comments=True), ";"):
         if word in ENDS:
             if words:
-                yield words
-            words = None
-        elif word == "prodchain" and words is None:
-            words = [word]
-        elif words is not None:
+                yield words + added
+            words, added = [], []
+        elif words or word == "prodchain":
             words.append(word)
-    if words:
-        yield words
+        elif word == "xargs":
+            added = ["1"]

@@ -8,12 +8,12 @@ import typer
 
 from prodchain.cli.main import COMMANDS, load, program
 
-from .pages import ROOT, commands, pages
+from .pages import ROOT, commands, mentions, pages
 
 PLACEHOLDER = ("...", "COMMAND", "VERB")
 
 
-def parse(words: list[str]) -> None:
+def parse(words: list[str], *, complete: bool = True) -> None:
     """Take the words as the program would, without running anything; raises what is wrong with them."""
     command: Any = program()
     rest = words[1:]
@@ -32,7 +32,7 @@ def parse(words: list[str]) -> None:
     values, left, _ = command.make_parser(context).parse_args(list(rest))
     assert not left, f"{' '.join(words)}: too many words: {left}"
     for parameter in command.params:
-        if parameter.required:
+        if complete and parameter.required:
             assert values.get(parameter.name) is not None, f"{' '.join(words)}: {parameter.name} is missing"
 
 
@@ -50,6 +50,8 @@ def _unknown(words: list[str]) -> Any:
 def test_commands_on_the_page_exist(page: Path) -> None:
     for words in commands(page):
         parse(words)
+    for words in mentions(page):
+        parse(words, complete=False)
 
 
 def test_a_command_that_does_not_exist_is_noticed() -> None:
@@ -66,4 +68,4 @@ def test_a_command_that_does_not_exist_is_noticed() -> None:
 
 
 def test_pages_show_commands() -> None:
-    assert sum(len(commands(page)) for page in pages()) > 50
+    assert sum(len(commands(page)) + len(mentions(page)) for page in pages()) > 100
