@@ -23,11 +23,11 @@ CLAIM = """
     WITH wish AS (
         SELECT pilot, request, row_number() OVER () AS seat
         FROM unnest($2::text[], $3::text[]) AS w (pilot, request)
+    ), head AS MATERIALIZED (
+        SELECT job_id FROM ready WHERE queue_id = $1 ORDER BY priority DESC, job_id
+        LIMIT cardinality($2::text[]) FOR UPDATE SKIP LOCKED
     ), taken AS (
-        DELETE FROM ready WHERE job_id IN (
-            SELECT job_id FROM ready WHERE queue_id = $1 ORDER BY priority DESC, job_id
-            LIMIT cardinality($2::text[]) FOR UPDATE SKIP LOCKED)
-        RETURNING job_id, priority
+        DELETE FROM ready r USING head WHERE r.job_id = head.job_id RETURNING r.job_id, r.priority
     ), seated AS (
         SELECT job_id, row_number() OVER (ORDER BY priority DESC, job_id) AS seat FROM taken
     ), leased AS (
@@ -39,6 +39,8 @@ CLAIM = """
            changed_at = now()
     FROM leased l WHERE j.id = l.job_id RETURNING l.pilot, l.request, j.spec
 """
+"""``head`` is read once: in ``DELETE .. WHERE job_id IN (SELECT .. LIMIT)`` it would be read again for each row
+of some plans, skip what was just deleted, and take more jobs than there are requests."""
 
 SEEN = """
     INSERT INTO pilot AS p (name, queue_id, host, job_id, jobs, empty_polls)

@@ -143,3 +143,18 @@ async def test_a_parked_request_that_came_twice_gets_one_job(world: World) -> No
     answers = await asyncio.gather(*parked)
     assert len({answer.jobs[0].job for answer in answers}) == 1
     assert await world.value("SELECT count(*) FROM lease") == 1
+
+
+async def test_a_request_takes_one_job_whatever_plan_the_database_chooses(world: World) -> None:
+    """Nested loops read the head of the queue once for each row, so a limit inside them is no limit."""
+    await world.submit(evgen(events=200))
+    await world.agents()
+    ready = "SELECT count(*) FROM ready r JOIN queue q ON q.id = r.queue_id WHERE q.name = 'A-BATCH'"
+    before = await world.value(ready)
+    assert before >= 3
+    database = await world.value("SELECT current_database()")
+    for plan in ("hashjoin", "mergejoin", "hashagg", "material", "sort"):
+        await world.pool.execute(f"ALTER DATABASE {database} SET enable_{plan} = off")
+    await world.pool.expire_connections()
+    assert await world.acquire("A-BATCH") is not None
+    assert await world.value(ready) == before - 1
