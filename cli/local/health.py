@@ -2,9 +2,9 @@
 
 import json
 from collections.abc import Callable
+from http.client import HTTPException
 from pathlib import Path
 from typing import Any
-from urllib.error import HTTPError
 from urllib.request import ProxyHandler, Request, build_opener
 
 Check = Callable[[], bool | None]
@@ -25,7 +25,7 @@ def ask(url: str, token: Path | None = None, body: Any = None) -> Any:
             request.add_header("Authorization", f"Bearer {token.read_text().strip()}")
         with _OPENER.open(request, timeout=TIMEOUT_S) as answer:
             return json.load(answer)
-    except (OSError, HTTPError, ValueError):
+    except (OSError, HTTPException, ValueError):  # among them an answer that broke off: the server was killed
         return None
 
 

@@ -110,6 +110,8 @@ class Supervisor:
 
     def _stop_all(self) -> None:
         self._stopping.set()
+        if self._home.note(NAME) is not None:
+            sign(self._home, State.STOPPING)  # what is left of the notes must not look like a healthy system
         for watch in self._watches.values():
             watch.join()
         groups: dict[int, list[Watch]] = defaultdict(list)

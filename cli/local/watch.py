@@ -28,6 +28,7 @@ class State(StrEnum):
     HEALTHY = "healthy"
     UNHEALTHY = "unhealthy"
     RESTARTING = "restarting"
+    STOPPING = "stopping"
     DONE = "done"
     FAILED = "failed"
 
@@ -117,7 +118,7 @@ class Watch(threading.Thread):
         while running.alive() and not self.stopping.wait(POLL_S):
             if self.program.once or time.monotonic() < next_check:
                 continue
-            healthy = self.program.healthy()
+            healthy = self._check()
             if healthy:
                 failed = 0
                 if self.state is not State.HEALTHY:
@@ -135,14 +136,19 @@ class Watch(threading.Thread):
             next_check = time.monotonic() + CHECK_S
         return None
 
+    def _check(self) -> bool | None:
+        try:
+            return self.program.healthy()
+        except Exception as error:  # a check that stumbles says nothing; it must not end the whole system
+            self.problem = f"its health check failed: {type(error).__name__}: {error}"
+            return None
+
     def _give_up(self, running: Running, why: str) -> None:
         self.problem = why
         stop([(running, self.program.stop_signal)])
 
     def _enter(self, state: State) -> None:
         self.state = state
-        if state in (State.HEALTHY, State.DONE):
-            self.up.set()
         program, running = self.program, self.running
         if running is not None and not program.once:
             self.home.write_note(
@@ -158,6 +164,8 @@ class Watch(threading.Thread):
                     self.restarts,
                 )
             )
+        if state in (State.HEALTHY, State.DONE):
+            self.up.set()  # after the note: who hears that all is up finds it written
         self.changed(self, state)
 
 

@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from http.client import IncompleteRead
 from pathlib import Path
 
 import pytest
@@ -312,3 +313,21 @@ def test_a_sites_file_of_the_user_is_not_touched(home: Home) -> None:
     home.sites.write_text("mine")
     home.prepare()
     assert home.sites.read_text() == "mine"
+
+
+def test_a_health_check_that_stumbles_stops_nothing(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server that is killed while it answers breaks its check, not the system."""
+    monkeypatch.setattr(watch, "CHECK_S", 0.02)
+    said: list[str] = []
+
+    def check() -> bool:
+        said.append("asked")
+        if len(said) == 2:
+            raise IncompleteRead(b"{")
+        return True
+
+    running = Running(home, program(home, "server", healthy=check), program(home, "other"))
+    eventually(lambda: len(said) > 4)
+    running.stop()
+    assert running.failure is None
+    assert [change.state for change in running.told if change.name == "server"] == [State.STARTING, State.HEALTHY]
