@@ -25,8 +25,6 @@ from .settings import Settings, load
 log = logging.getLogger("prodchain.agents")
 Step: TypeAlias = Callable[[], Awaitable[int]]
 IDLE_S = 1.0
-MOVERS = 4
-"""Copies at a time."""
 FOLD_S = 30.0
 
 
@@ -36,7 +34,7 @@ class Agents:
     def __init__(self, pool: Pool, settings: Settings) -> None:
         self._pool = pool
         self._settings = settings
-        self._mover = Mover(pool, f"{socket.gethostname()}:{os.getpid()}", MOVERS, settings.lease_s)
+        self._mover = Mover(pool, f"{socket.gethostname()}:{os.getpid()}", settings.movers, settings.lease_s)
         self._stopping = asyncio.Event()
         self._wake: dict[str, asyncio.Event] = {}
 

@@ -312,6 +312,9 @@ def _part(did: str) -> str:
 
 def _url_of(home: Path) -> str:
     if url := os.environ.get("PRODCHAIN_URL"):
+        if urlsplit(url).scheme not in ("http", "https") or not urlsplit(url).hostname:
+            hint = "set PRODCHAIN_URL to something like http://127.0.0.1:8080"
+            raise Unreachable("bad-url", f"{url!r} is no address of a server", "PRODCHAIN_URL", hint)
         return url
     try:
         port = json.loads((home / "run" / "server.json").read_text())["port"]

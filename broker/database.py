@@ -18,6 +18,14 @@ async def _prepare(connection: "asyncpg.Connection[Any]") -> None:
     await connection.set_type_codec("jsonb", encoder=json.dumps, decoder=json.loads, schema="pg_catalog")
 
 
+def unavailable(error: Exception) -> Unavailable:
+    return Unavailable(
+        f"the database does not answer: {error}",
+        object="database",
+        hint="see `prodchain status`; with your own PostgreSQL check PRODCHAIN_DATABASE_URL",
+    )
+
+
 async def connect(url: str, *, size: int = 10) -> Pool:
     """Open a pool; raises Unavailable with the database's own words."""
     try:
@@ -30,11 +38,7 @@ async def connect(url: str, *, size: int = 10) -> Pool:
             server_settings={"application_name": "prodchain", "idle_in_transaction_session_timeout": "60000"},
         )
     except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
-        raise Unavailable(
-            f"the database does not answer: {error}",
-            object="database",
-            hint="see `prodchain status`; with your own PostgreSQL check PRODCHAIN_DATABASE_URL",
-        ) from error
+        raise unavailable(error) from error
     return pool
 
 

@@ -9,6 +9,8 @@ from alembic.config import Config
 from sqlalchemy import Connection, pool
 from sqlalchemy.ext.asyncio import create_async_engine
 
+from .database import unavailable
+
 
 def configuration(connection: Connection | None = None) -> Config:
     config = Config()
@@ -24,9 +26,13 @@ def _upgrade(connection: Connection) -> None:
 async def migrate(url: str) -> None:
     """Apply all migrations; ``url`` is ``postgresql://...``. Nothing happens on a current database."""
     engine = create_async_engine(url.replace("postgresql://", "postgresql+asyncpg://", 1), poolclass=pool.NullPool)
-    async with engine.begin() as connection:
-        await connection.run_sync(_upgrade)
-    await engine.dispose()
+    try:
+        async with engine.begin() as connection:
+            await connection.run_sync(_upgrade)
+    except OSError as error:
+        raise unavailable(error) from error
+    finally:
+        await engine.dispose()
 
 
 def main() -> None:

@@ -67,6 +67,8 @@ class Queue(SQLModel, table=True):
     storage_id: int = Field(sa_column=small_ref("storage.id"))
     status: QueueStatus = Field(default=QueueStatus.ONLINE, sa_type=Text)
     slots: int = 1
+    local_pilots: int = 0
+    """Pilots that ``prodchain up`` starts for the queue on its own machine."""
     cores: int = 1
     memory_mb: int = 2000
     walltime_s: int = 86400

@@ -16,6 +16,7 @@ from .errors import BadSiteFile
 from .tomllines import Keys
 from .tomltables import Tables
 
+STATUSES = ("online", "drain", "offline")
 URL = re.compile(r"([a-z][a-z0-9+.-]*):(.*)", re.DOTALL)
 
 
@@ -38,12 +39,14 @@ class Storage:
 
 @dataclass(frozen=True)
 class Queue:
-    """What one slot offers to a job, and how many slots (pilots) there are."""
+    """What one slot offers to a job, how many slots there are, and how many pilots ``up`` starts on its machine."""
 
     name: str
     site: str
     storage: str
+    status: str = "online"
     slots: int = 1
+    local_pilots: int = 0
     cores: int = 1
     memory_mb: int = 2000
     walltime_s: int = 86400
@@ -123,10 +126,13 @@ class _Reader(Tables):
         return Storage(keys[-1], site, self.url(keys, self.text(keys, table, "url")), kind, writable)
 
     def queue(self, keys: Keys, table: dict[str, Any], site: str) -> Queue:
-        numbers = {"slots": 1, "cores": 1, "memory_mb": 2000, "walltime_s": 86400}
-        self.allow(keys, table, {"storage", *numbers})
+        numbers = {"slots": 1, "local_pilots": 0, "cores": 1, "memory_mb": 2000, "walltime_s": 86400}
+        self.allow(keys, table, {"storage", "status", *numbers})
         values = {key: self.number(keys, table, key, default) for key, default in numbers.items()}
-        return Queue(keys[-1], site, self.text(keys, table, "storage"), **values)
+        status = self.text(keys, table, "status", "online")
+        if status not in STATUSES:
+            self.refuse((*keys, "status"), f"status is {status!r}", f"write one of {', '.join(STATUSES)}")
+        return Queue(keys[-1], site, self.text(keys, table, "storage"), status, **values)
 
     def check(self, found: SiteFile) -> None:
         """What no table shows alone: names used twice, and names of storages that are not there."""

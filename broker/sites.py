@@ -31,17 +31,18 @@ async def apply(conn: Connection, file: SiteFile, *, dry_run: bool = False) -> l
     )
     await conn.execute(
         """
-        INSERT INTO queue (name, site, storage_id, status, slots, cores, memory_mb, walltime_s)
-        SELECT w.name, w.site, s.id, $8, w.slots, w.cores, w.memory_mb, w.walltime_s
-        FROM unnest($1::text[], $2::text[], $3::text[], $4::int[], $5::int[], $6::int[], $7::int[])
-             AS w (name, site, storage, slots, cores, memory_mb, walltime_s)
+        INSERT INTO queue (name, site, storage_id, status, slots, local_pilots, cores, memory_mb, walltime_s)
+        SELECT w.name, w.site, s.id, w.status, w.slots, w.local_pilots, w.cores, w.memory_mb, w.walltime_s
+        FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::int[], $6::int[], $7::int[], $8::int[],
+                    $9::int[])
+             AS w (name, site, storage, status, slots, local_pilots, cores, memory_mb, walltime_s)
         JOIN storage s ON s.name = w.storage ORDER BY w.name
         ON CONFLICT (name) DO UPDATE SET site = excluded.site, storage_id = excluded.storage_id,
-            status = excluded.status, slots = excluded.slots, cores = excluded.cores,
+            status = excluded.status, slots = excluded.slots, local_pilots = excluded.local_pilots,
+            cores = excluded.cores,
             memory_mb = excluded.memory_mb, walltime_s = excluded.walltime_s
         """,
         *([getattr(queue, name) for queue in file.queues] for name in _QUEUE),
-        QueueStatus.ONLINE,
     )
     await conn.execute(
         "UPDATE queue SET status = $2 WHERE name <> ALL($1)",
@@ -75,7 +76,7 @@ async def _refuse_moves(conn: Connection, file: SiteFile) -> None:
         )
 
 
-_QUEUE = ("name", "site", "storage", "slots", "cores", "memory_mb", "walltime_s")
+_QUEUE = ("name", "site", "storage", "status", "slots", "local_pilots", "cores", "memory_mb", "walltime_s")
 
 
 def _wanted(file: SiteFile) -> dict[str, dict[str, Any]]:
@@ -89,7 +90,7 @@ def _wanted(file: SiteFile) -> dict[str, dict[str, Any]]:
             "home": storage.name == file.home,
         }
     for queue in file.queues:
-        found[f"queue {queue.name}"] = {name: getattr(queue, name) for name in _QUEUE[1:]} | {"status": "online"}
+        found[f"queue {queue.name}"] = {name: getattr(queue, name) for name in _QUEUE[1:]}
     return found
 
 
@@ -98,7 +99,8 @@ async def _declared(conn: Connection) -> dict[str, dict[str, Any]]:
     storages = await conn.fetch("SELECT name, site, url, kind, writable, home FROM storage")
     queues = await conn.fetch(
         """
-        SELECT q.name, q.site, s.name AS storage, q.slots, q.cores, q.memory_mb, q.walltime_s, q.status
+        SELECT q.name, q.site, s.name AS storage, q.status, q.slots, q.local_pilots, q.cores, q.memory_mb,
+               q.walltime_s
         FROM queue q JOIN storage s ON s.id = q.storage_id
         """
     )

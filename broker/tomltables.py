@@ -49,7 +49,7 @@ class Tables:
 
     def number(self, keys: Keys, table: dict[str, Any], key: str, default: int) -> int:
         value = table.get(key, default)
-        least = 0 if key == "slots" else 1
+        least = 0 if key in ("slots", "local_pilots") else 1
         if not isinstance(value, int) or isinstance(value, bool) or not least <= value < 2**31:
             self.refuse((*keys, key), f"{key} is {value!r}", f"write a whole number, {least} or more")
         return int(value)

@@ -67,9 +67,7 @@ async def _job_reasons(conn: Connection, job: Job) -> list[dict[str, Any]]:
         return [await _on_pilot(conn, job)]
     if job.state == JobState.TRANSFERRING:
         return await _missing(conn, jobs.deliver_holder(job.id or 0), "its output")
-    return [
-        reason(f"it is {job.state}: {job.reason}", "prodchain job log shows what it printed" if job.pilot else "")
-    ]
+    return [reason(f"it is {job.state}: {job.reason}", f"prodchain job log {job.id}" if job.pilot else "")]
 
 
 async def _unplaced(conn: Connection, job: Job) -> dict[str, Any]:

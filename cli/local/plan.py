@@ -142,7 +142,7 @@ class Plan:
 
     def _pilots(self) -> list[Program]:
         queues = read_json(self._home.run / QUEUES) or []
-        return [self._pilot(queue, number + 1) for queue in queues for number in range(queue["slots"])]
+        return [self._pilot(queue, number + 1) for queue in queues for number in range(queue["local_pilots"])]
 
     def _pilot(self, queue: Mapping[str, object], number: int) -> Program:
         name = f"{queue['name']}-{number}"

@@ -56,7 +56,7 @@ async def make_tokens(pool: Pool, home: Home) -> None:
     user = "".join(letter for letter in getpass.getuser() if letter.isalnum() or letter in "._-") or "user"
     async with pool.acquire() as conn:
         rows = await conn.fetch(
-            "SELECT name, slots, cores, memory_mb FROM queue WHERE status <> 'offline' ORDER BY name"
+            "SELECT name, local_pilots, cores, memory_mb FROM queue WHERE status <> 'offline' ORDER BY name"
         )
     queues = [dict(row) for row in rows]
     wanted: list[tuple[str, TokenKind, str, str | None]] = [

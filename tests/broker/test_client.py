@@ -149,3 +149,11 @@ def test_a_refusal_that_breaks_off_is_an_outage_and_no_refusal() -> None:
         threading.Thread(target=half_an_answer, args=(server,), daemon=True).start()
         with Client(f"http://127.0.0.1:{server.getsockname()[1]}", "token") as client, pytest.raises(Unreachable):
             client.task(1)
+
+
+def test_an_address_that_is_none_is_said_before_anything_is_asked(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("PRODCHAIN_URL", "nonsense")
+    with pytest.raises(Unreachable, match="'nonsense' is no address"):
+        Client.from_settings(tmp_path)

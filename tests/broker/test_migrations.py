@@ -1,5 +1,6 @@
 """The migrations make exactly the tables that the models describe."""
 
+import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import Connection
@@ -7,6 +8,7 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from sqlmodel import SQLModel
 
 import prodchain.broker.models  # noqa: F401
+from prodchain.broker.errors import Unavailable
 from prodchain.broker.migrate import migrate
 
 
@@ -22,3 +24,8 @@ async def test_the_migrated_database_is_what_the_models_say(database_url: str) -
 
 async def test_migrating_a_current_database_changes_nothing(database_url: str) -> None:
     await migrate(database_url)
+
+
+async def test_a_database_that_is_not_there_is_said_in_words() -> None:
+    with pytest.raises(Unavailable, match="the database does not answer"):
+        await migrate("postgresql://me@127.0.0.1:1/none")

@@ -74,6 +74,7 @@ MISTAKES = [
     ("negative slots", "slots = 2", "slots = -1", 11, "slots is -1", "0 or more"),
     ("slots in quotes", "slots = 2", 'slots = "2"', 11, "slots is '2'", "whole number"),
     ("slots true", "slots = 2", "slots = true", 11, "slots is True", "whole number"),
+    ("unknown status", "slots = 2", 'status = "closed"', 11, "status is 'closed'", "online, drain, offline"),
     ("no cores", "slots = 2", "cores = 0", 11, "cores is 0", "1 or more"),
     ("too much memory", "slots = 2", "memory_mb = 99999999999", 11, "memory_mb", "whole number"),
     ("lower-case name", "[site.B.storage.B-TAPE]", "[site.b.storage.B-TAPE]", 13, "'b' is not a name", "SITE-A"),

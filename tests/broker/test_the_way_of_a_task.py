@@ -1,8 +1,8 @@
 """A task from submission to the closed dataset, with the steps of agents, pilots and movers by hand."""
 
-from prodchain.broker import why
+from prodchain.broker import sitefile, sites, why
 
-from .world import World, evgen, inside, sim
+from .world import SITES, World, evgen, inside, sim
 
 
 async def test_a_task_without_input_makes_its_jobs_and_ends_with_a_closed_dataset(world: World) -> None:
@@ -74,3 +74,13 @@ async def test_counters_agree_with_the_jobs(world: World) -> None:
     )
     real = await world.fetch("SELECT task_id, state, count(*)::int AS n FROM job GROUP BY 1, 2 ORDER BY 1, 2")
     assert [tuple(row) for row in counted] == [tuple(row) for row in real]
+
+
+async def test_a_queue_that_the_sites_file_drains_takes_no_new_job(world: World) -> None:
+    drained = SITES.replace('storage = "B-DISK"', 'storage = "B-DISK"\nstatus = "drain"')
+    changes = await inside(world.pool, sites.apply, sitefile.parse(drained, world.folder))
+    assert changes == ["queue B-BATCH: status 'online' -> 'drain'"]
+    await world.submit(evgen())
+    await world.agents()
+    queues = await world.fetch("SELECT DISTINCT q.name FROM job j JOIN queue q ON q.id = j.queue_id")
+    assert [row["name"] for row in queues] == ["A-BATCH"]

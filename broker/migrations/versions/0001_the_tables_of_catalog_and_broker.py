@@ -242,6 +242,7 @@ def upgrade() -> None:
         sa.Column("storage_id", sa.SmallInteger(), nullable=False),
         sa.Column("status", sa.Text(), server_default=sa.text("'online'"), nullable=False),
         sa.Column("slots", sa.Integer(), server_default=sa.text("'1'"), nullable=False),
+        sa.Column("local_pilots", sa.Integer(), server_default=sa.text("'0'"), nullable=False),
         sa.Column("cores", sa.Integer(), server_default=sa.text("'1'"), nullable=False),
         sa.Column("memory_mb", sa.Integer(), server_default=sa.text("'2000'"), nullable=False),
         sa.Column("walltime_s", sa.Integer(), server_default=sa.text("'86400'"), nullable=False),
