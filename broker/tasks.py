@@ -128,6 +128,17 @@ async def _destination(conn: Connection, name: str | None) -> int:
     return int(row["id"])
 
 
+async def refuse_to_close(conn: Connection, dataset_id: int, did: str) -> None:
+    """Raises WrongState while a task that is not done fills the dataset: its jobs could not register any more."""
+    task = await conn.fetchrow("SELECT id, state FROM task WHERE output_id = $1 AND state <> 'done'", dataset_id)
+    if task is not None:
+        raise WrongState(
+            f"{did} is made by task {task['id']}, which is {task['state']}",
+            object=did,
+            hint=f"it closes by itself when the task is done; see `prodchain task why {task['id']}`",
+        )
+
+
 async def kill(conn: Connection, task_id: int, actor: str, reason: str) -> Task:
     """Abort a task and cancel its jobs; a final task stays as it is.
 

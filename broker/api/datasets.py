@@ -8,7 +8,7 @@ from prodchain.catalog import datasets
 from prodchain.catalog.models import DatasetKind
 from prodchain.catalog.names import parse_did
 
-from .. import dataset_views
+from .. import dataset_views, tasks
 from .documents import DatasetView, FileView, OneDatasetView, Page
 from .parameters import AfterId, AfterName, DidText, Limit, Word
 from .parts import Document, Read, Write, page
@@ -66,5 +66,6 @@ async def close(did: DidText, caller: User, conn: Write) -> Document:
     dataset = await datasets.get(conn, parse_did(did))
     only_own(caller, dataset.owner, f"dataset {did}")
     assert dataset.id is not None
+    await tasks.refuse_to_close(conn, dataset.id, did)
     await datasets.close(conn, dataset.id)
     return Document(await dataset_views.dataset(conn, parse_did(did)))

@@ -145,3 +145,11 @@ async def test_a_file_of_too_many_pieces_fails_the_task_in_words(world: World) -
     await world.agents()
     row = (await world.fetch("SELECT state, reason FROM task WHERE id = $1", second.id))[0]
     assert row["state"] == "failed" and "1000000000 jobs of 1" in row["reason"]
+
+
+async def test_a_dataset_that_a_task_fills_is_not_closed_by_hand(world: World) -> None:
+    task = await world.submit(evgen())
+    with pytest.raises(WrongState, match=f"is made by task {task.id}"):
+        await inside(world.pool, tasks.refuse_to_close, task.output_id, "its name")
+    await world.run_all()
+    await inside(world.pool, tasks.refuse_to_close, task.output_id, "its name")
