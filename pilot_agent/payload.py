@@ -25,6 +25,8 @@ KILL_AFTER_S = 5.0
 """Time between asking a payload to end (SIGTERM) and ending it (SIGKILL)."""
 NO_ROOM = 1 << 20
 """A disk with fewer free bytes than this counts as full."""
+TAIL, LONGEST_WORDS = 4096, 200
+"""Bytes of the log that are searched for the last words, and characters of these that are kept."""
 PASSED_ON = ("LANG", "LC_ALL", "LC_CTYPE", "TZ", "USER", "LOGNAME", "LD_LIBRARY_PATH")
 """What a payload gets of the pilot's environment; a list of what it may see cannot leak what we never heard of."""
 
@@ -146,8 +148,20 @@ def _diagnose(status: int, report: JobReport, work: Path) -> str:
     code = os.WEXITSTATUS(status) or report.exit_code or 0
     if code == 0:
         return ""
-    diagnosis = report.diagnosis()
+    diagnosis = report.diagnosis() or _last_words(work / LOG)
     return f"payload failed with exit code {code}" + (f" ({diagnosis})" if diagnosis else "") + _full(work)
+
+
+def _last_words(log: Path) -> str:
+    """The last line that a program without a report printed: for most it is the error."""
+    try:
+        with log.open("rb") as file:
+            file.seek(-min(TAIL, log.stat().st_size), os.SEEK_END)
+            lines = file.read().decode("utf-8", "replace").split("\n")
+    except OSError:
+        return ""
+    said = [line.strip() for line in lines if line.strip()]
+    return said[-1][:LONGEST_WORDS] if said else ""
 
 
 def _full(work: Path) -> str:

@@ -109,3 +109,8 @@ def test_the_environment_is_a_list_of_what_is_allowed(tmp_path: Path) -> None:
     clean = payload.clean_environment(tmp_path, 1, environ)
     assert set(clean) == {"PATH", "LANG", "HOME", "TMPDIR", "PWD", "OMP_NUM_THREADS", "PYTHONUNBUFFERED"}
     assert clean["PATH"] == f"{Path(sys.executable).parent}{os.pathsep}/usr/bin"
+
+
+def test_a_program_without_a_report_is_quoted_with_its_last_words(tmp_path: Path) -> None:
+    outcome = run(tmp_path, "sh", "-c", "echo begins; echo 'no such option: --fast' >&2; echo; exit 2")
+    assert outcome.error == "payload failed with exit code 2 (no such option: --fast)"
