@@ -171,7 +171,7 @@ async def _verify(wanted: Sequence[tuple[NewFile, str]]) -> None:
         async with asyncio.TaskGroup() as group:
             for file, url in wanted:
                 group.create_task(one(file, url))
-    except* Exception as failures:
+    except ExceptionGroup as failures:  # not except*: Python 3.11.2 wraps what is raised there again
         raise failures.exceptions[0] from None
 
 
