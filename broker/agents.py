@@ -47,7 +47,7 @@ class Agents:
         """Run all agents until ``stop``."""
         listener = asyncio.create_task(listen(self._pool, "prodchain_work", self._heard, lambda: None))
         async with asyncio.TaskGroup() as group:
-            group.create_task(self._loop("generate", self._each(generation.dirty_tasks, generation.generate)))
+            group.create_task(self._loop("generate", self._each(generation.growing_tasks, generation.generate)))
             group.create_task(self._loop("place", self._each(placement.waiting_tasks, self._place)))
             group.create_task(self._loop("move", self._mover.step))
             group.create_task(self._loop("clean", self._mover.clean))

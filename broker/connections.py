@@ -3,9 +3,7 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-import asyncpg
-
-from .database import Connection, Pool
+from .database import LOST, Connection, Pool
 from .errors import Unavailable
 
 ACQUIRE_S = 10.0
@@ -16,7 +14,7 @@ ACQUIRE_S = 10.0
 async def connection(pool: Pool) -> AsyncIterator[Connection]:
     try:
         conn = await pool.acquire(timeout=ACQUIRE_S)
-    except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+    except LOST as error:
         raise Unavailable(
             "the database does not answer now" if str(error) else "the database has no free connection now",
             object="database",

@@ -4,14 +4,14 @@ import asyncio
 import json
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any, TypeAlias
+from typing import Any
 
 import asyncpg
 
-from .errors import Unavailable
+from prodchain.catalog.connection import Connection as Connection
+from prodchain.catalog.connection import Pool as Pool
 
-Connection: TypeAlias = "asyncpg.Connection[Any] | asyncpg.pool.PoolConnectionProxy[Any]"
-Pool: TypeAlias = "asyncpg.Pool[Any]"
+from .errors import Unavailable
 
 
 async def _prepare(connection: "asyncpg.Connection[Any]") -> None:

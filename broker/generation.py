@@ -17,7 +17,7 @@ ACTOR = "generation"
 OPEN = (TaskState.REGISTERED, TaskState.READY, TaskState.RUNNING)
 
 
-async def dirty_tasks(conn: Connection) -> list[int]:
+async def growing_tasks(conn: Connection) -> list[int]:
     """Tasks that may have work to make: found by what there is, so that no news can be lost."""
     rows = await conn.fetch(
         """

@@ -39,7 +39,7 @@ async def place(conn: Connection, task_id: int) -> int:
 Find: TypeAlias = Callable[[Connection], Awaitable[list[int]]]
 Work: TypeAlias = Callable[[Connection, int], Awaitable[int]]
 AGENTS: dict[str, tuple[Find, Work]] = {
-    "generate": (generation.dirty_tasks, generation.generate),
+    "generate": (generation.growing_tasks, generation.generate),
     "place": (placement.waiting_tasks, place),
     "reclaim": (leases.expired, leases.reclaim),
     "sweep": (watching.left_behind, watching.sweep),
