@@ -10,7 +10,7 @@ install: .venv/installed build/ns
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "prodchain needs Python 3.11 or newer; set PYTHON=")'
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[physics,dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[physics,storages,dev]'
 	touch $@
 
 # One name for each folder, for type checkers that do not follow editable installs.
@@ -36,7 +36,9 @@ lint: install
 # What some tests need from Debian; as root. Without it those tests say that they did not run.
 services:
 	apt-get update --quiet
-	apt-get install --yes --quiet --no-install-recommends chromium chromium-driver
+	apt-get install --yes --quiet --no-install-recommends chromium chromium-driver \
+		xrootd-server xrootd-server-plugins xrootd-client xrootd-client-plugins xrootd-plugins \
+		openssh-client python3-gfal2 gfal2-plugin-http
 
 clean:
 	rm -rf .venv build dist *.egg-info

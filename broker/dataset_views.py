@@ -15,7 +15,7 @@ _AROUND = """
 SELECT ARRAY(SELECT id FROM task WHERE output_id = $1 ORDER BY id) AS made_by,
        ARRAY(SELECT id FROM task WHERE input_id = $1 ORDER BY id) AS used_by
 """
-_HIDDEN = {"id", "expires_at"}
+_HIDDEN = {"id", "expires_at", "version", "latest", "deleted_at", "purge_at", "meta"}
 
 
 async def datasets(

@@ -12,9 +12,9 @@ from .names import Did
 CREATE = """
 INSERT INTO dataset (scope, name, kind, state, owner, expires_at, project, number, physics, step, format, tags)
 VALUES ($1, $2, $3, 'open', $4, $5, $6, $7, $8, $9, $10, $11)
-ON CONFLICT (scope, name) DO NOTHING
+ON CONFLICT DO NOTHING
 """
-GET = "SELECT * FROM dataset WHERE scope = $1 AND name = $2"
+GET = "SELECT * FROM dataset WHERE scope = $1 AND name = $2 AND latest"
 LOCK = "SELECT scope, name, state FROM dataset WHERE id = $1 FOR NO KEY UPDATE"
 STRANGERS = """
 SELECT count(*) FROM unnest($2::bigint[]) AS wanted (id)

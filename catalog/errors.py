@@ -2,10 +2,18 @@
 
 CatalogError
   BadName            a DID, dataset or file name that the catalog cannot take
-  BadStorage         a storage that is unknown, unreachable, full or not writable
+  BadStorage         a storage that is unknown, unreachable or not writable
+    StorageFull      no space, or no quota, at the storage
+    StorageDenied    credentials that are missing, expired or not allowed to do it
+    StorageTimeout   a storage that does not answer, or stopped in mid-transfer
+  BadExpression      a storage expression that cannot be read, or that no storage fits
   DatasetNotFound    no such dataset (near misses named)
   DatasetClosed      the content of a closed dataset does not change
   DatasetConflict    the name is taken by a dataset of another kind or owner
+  DatasetNeeded      somebody still needs what is to be deleted (who is named)
+  DatasetDeleted     the dataset was deleted, and can no longer be changed or brought back
+  ContainerCycle     a container would contain itself
+  QuotaExceeded      the owner's quota at the storage does not take so much
   FileConflict       the name is taken by a file with other content
   FileMissing        an expected file is not at its storage
   ChecksumMismatch   a copy differs from what the catalog knows
@@ -37,6 +45,22 @@ class BadStorage(CatalogError):
     status = 409
 
 
+class StorageFull(BadStorage):
+    code = "storage-full"
+
+
+class StorageDenied(BadStorage):
+    code = "storage-denied"
+
+
+class StorageTimeout(BadStorage):
+    code = "storage-timeout"
+
+
+class BadExpression(CatalogError):
+    code = "bad-expression"
+
+
 class DatasetNotFound(CatalogError):
     code = "dataset-not-found"
     status = 404
@@ -49,6 +73,26 @@ class DatasetClosed(CatalogError):
 
 class DatasetConflict(CatalogError):
     code = "dataset-conflict"
+    status = 409
+
+
+class DatasetNeeded(CatalogError):
+    code = "dataset-needed"
+    status = 409
+
+
+class DatasetDeleted(CatalogError):
+    code = "dataset-deleted"
+    status = 409
+
+
+class ContainerCycle(CatalogError):
+    code = "container-cycle"
+    status = 409
+
+
+class QuotaExceeded(CatalogError):
+    code = "quota-exceeded"
     status = 409
 
 

@@ -6,6 +6,7 @@ Sizes are bytes, checksums are adler32 as eight hex digits, times are UTC. Count
 
 from datetime import UTC, datetime
 from enum import StrEnum
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy import (
@@ -20,6 +21,7 @@ from sqlalchemy import (
     Text,
     text,
 )
+from sqlalchemy.dialects.postgresql import JSONB
 from sqlmodel import Field, SQLModel
 
 
@@ -32,6 +34,8 @@ class DatasetKind(StrEnum):
     PRODUCTION = "production"
     USER = "user"
     LOG = "log"
+    CONTAINER = "container"
+    """A dataset of datasets: has children instead of files."""
     DISPATCH = "dispatch"
     SUB = "sub"
 
@@ -43,16 +47,26 @@ BOOKKEEPING = (DatasetKind.DISPATCH, DatasetKind.SUB)
 class DatasetState(StrEnum):
     OPEN = "open"
     CLOSED = "closed"
+    DELETED = "deleted"
+    """Its files are let go and it has no members any more; the name stays taken."""
 
 
 class SubscriptionState(StrEnum):
     ACTIVE = "active"
     DONE = "done"
+    CANCELLED = "cancelled"
+    EXPIRED = "expired"
 
 
 class TransferState(StrEnum):
     QUEUED = "queued"
     DONE = "done"
+
+
+class BadState(StrEnum):
+    RECOVERING = "recovering"
+    RECOVERED = "recovered"
+    LOST = "lost"
 
 
 def now() -> datetime:
@@ -80,6 +94,15 @@ def time_column(*, nullable: bool = False) -> Column[datetime]:
     return Column(DateTime(timezone=True), nullable=nullable, server_default=None if nullable else text("now()"))
 
 
+def big_count() -> Any:
+    """A counter that starts at zero."""
+    return Field(default=0, sa_type=BigInteger, sa_column_kwargs={"server_default": "0"})
+
+
+def json_column() -> Column[Any]:
+    return Column(JSONB, nullable=True)
+
+
 class Site(SQLModel, table=True):
     """A place that offers storages and queues."""
 
@@ -88,42 +111,75 @@ class Site(SQLModel, table=True):
 
 
 class Storage(SQLModel, table=True):
-    """A place for files, reached through one fsspec URL."""
+    """A place for files, reached through one URL (backends: what each protocol is).
+
+    ``capacity_bytes`` is None where nobody declared it: then nothing is refused or deleted for want of space.
+    ``max_transfers`` bounds the copies that read from it or write to it at a time. ``attributes`` are what
+    expressions select by, as in ``cloud=DE``. ``tape_api`` is the WLCG Tape REST API of a tape; None: discovered.
+    """
 
     id: int | None = Field(default=None, sa_column=Column(SmallInteger, Identity(), primary_key=True))
     name: str = Field(unique=True)
     site: str = Field(foreign_key="site.name")
     url: str
     kind: StorageKind = Field(default=StorageKind.DISK, sa_type=Text)
+    readable: bool = Field(default=True, sa_column_kwargs={"server_default": "true"})
     writable: bool = True
+    deletable: bool = Field(default=True, sa_column_kwargs={"server_default": "true"})
     home: bool = False
     """Where results end up unless a task says otherwise; one storage has it."""
+    capacity_bytes: int | None = Field(default=None, sa_type=BigInteger)
+    min_free_bytes: int = big_count()
+    max_transfers: int = Field(default=8, sa_column_kwargs={"server_default": "8"})
+    attributes: dict[str, str] | None = Field(default=None, sa_column=json_column())
+    tape_api: str | None = None
+
+
+class SiteRevision(SQLModel, table=True):
+    """One applied declaration of the sites: the text, and what it changed."""
+
+    __tablename__ = "site_revision"
+
+    id: int | None = Field(default=None, sa_column=big_key())
+    at: datetime = Field(default_factory=now, sa_column=time_column())
+    actor: str = ""
+    text: str = ""
+    changes: list[str] | None = Field(default=None, sa_column=json_column())
 
 
 class Dataset(SQLModel, table=True):
     """A named collection of files; closed means that its content never changes again.
 
-    ``project`` .. ``tags`` are the fields of the dataset nomenclature, parsed once at registration.
+    Each version of a name is a dataset of its own; ``latest`` is what the bare name means. ``project`` .. ``tags``
+    are the fields of the dataset nomenclature, parsed once at registration. ``deleted_at`` hides it; at ``purge_at``
+    its files are let go and it cannot be undeleted any more.
     """
 
     __table_args__ = (
-        Index("dataset_did", "scope", "name", unique=True),
+        Index("dataset_did", "scope", "name", "version", unique=True),
+        Index("dataset_latest", "scope", "name", unique=True, postgresql_where=text("latest")),
         Index("dataset_name", "name"),
         Index("dataset_expires", "expires_at", postgresql_where=text("expires_at IS NOT NULL")),
+        Index("dataset_purge", "purge_at", postgresql_where=text("purge_at IS NOT NULL")),
     )
 
     id: int | None = Field(default=None, sa_column=big_key())
     scope: str = Field(sa_column=name_column())
     name: str = Field(sa_column=name_column())
+    version: int = Field(default=1, sa_column_kwargs={"server_default": "1"})
+    latest: bool = Field(default=True, sa_column_kwargs={"server_default": "true"})
     kind: DatasetKind = Field(default=DatasetKind.PRODUCTION, sa_type=Text)
     state: DatasetState = Field(default=DatasetState.OPEN, sa_type=Text)
     owner: str = ""
-    files: int = Field(default=0, sa_type=BigInteger, sa_column_kwargs={"server_default": "0"})
-    bytes: int = Field(default=0, sa_type=BigInteger, sa_column_kwargs={"server_default": "0"})
-    events: int = Field(default=0, sa_type=BigInteger, sa_column_kwargs={"server_default": "0"})
+    files: int = big_count()
+    bytes: int = big_count()
+    events: int = big_count()
     created_at: datetime = Field(default_factory=now, sa_column=time_column())
     closed_at: datetime | None = Field(default=None, sa_column=time_column(nullable=True))
     expires_at: datetime | None = Field(default=None, sa_column=time_column(nullable=True))
+    deleted_at: datetime | None = Field(default=None, sa_column=time_column(nullable=True))
+    purge_at: datetime | None = Field(default=None, sa_column=time_column(nullable=True))
+    meta: dict[str, Any] | None = Field(default=None, sa_column=json_column())
     project: str | None = None
     number: str | None = None
     physics: str | None = None
@@ -132,8 +188,18 @@ class Dataset(SQLModel, table=True):
     tags: str | None = None
 
 
+class DatasetChild(SQLModel, table=True):
+    """A dataset or container inside a container; a trigger refuses cycles."""
+
+    __tablename__ = "dataset_child"
+    __table_args__ = (Index("dataset_child_child", "child_id"),)
+
+    parent_id: int = Field(sa_column=big_ref("dataset.id", primary=True))
+    child_id: int = Field(sa_column=big_ref("dataset.id", primary=True))
+
+
 class File(SQLModel, table=True):
-    """A logical file; the same in every copy."""
+    """A logical file; the same in every copy. ``lost_at``: its last copy was bad, and there is no other."""
 
     __table_args__ = (Index("file_did", "scope", "name", unique=True),)
 
@@ -143,7 +209,10 @@ class File(SQLModel, table=True):
     guid: UUID
     bytes: int = Field(sa_type=BigInteger)
     adler32: str
+    md5: str | None = None
     events: int = Field(default=0, sa_type=BigInteger)
+    meta: dict[str, Any] | None = Field(default=None, sa_column=json_column())
+    lost_at: datetime | None = Field(default=None, sa_column=time_column(nullable=True))
     created_at: datetime = Field(default_factory=now, sa_column=time_column())
 
 
@@ -158,10 +227,20 @@ class DatasetFile(SQLModel, table=True):
 
 
 class Replica(SQLModel, table=True):
-    """A verified copy of a file at a storage: a row exists only after size and checksum were checked."""
+    """A verified copy of a file at a storage: a row exists only after size and checksum were checked.
+
+    From ``tombstone_at`` on it may be deleted when space is wanted. ``mismatches`` counts copies from it that came
+    out wrong: at two it is bad.
+    """
+
+    __table_args__ = (
+        Index("replica_tombstone", "storage_id", "tombstone_at", postgresql_where=text("tombstone_at IS NOT NULL")),
+    )
 
     file_id: int = Field(sa_column=big_ref("file.id", primary=True))
     storage_id: int = Field(sa_column=small_ref("storage.id", primary=True))
+    tombstone_at: datetime | None = Field(default=None, sa_column=time_column(nullable=True))
+    mismatches: int = Field(default=0, sa_type=SmallInteger, sa_column_kwargs={"server_default": "0"})
     created_at: datetime = Field(default_factory=now, sa_column=time_column())
 
 
@@ -176,21 +255,123 @@ class DatasetReplica(SQLModel, table=True):
     bytes: int = Field(default=0, sa_type=BigInteger)
 
 
-class Subscription(SQLModel, table=True):
-    """A wish for a complete copy of a dataset at a storage; what joins an open dataset later follows."""
+class BadReplica(SQLModel, table=True):
+    """A copy that was declared or found damaged or gone, and what became of it."""
 
-    __table_args__ = (Index("subscription_wish", "dataset_id", "storage_id", unique=True),)
+    __tablename__ = "bad_replica"
+    __table_args__ = (Index("bad_replica_file", "file_id", "storage_id"),)
+
+    id: int | None = Field(default=None, sa_column=big_key())
+    file_id: int = Field(sa_column=big_ref("file.id"))
+    storage_id: int = Field(sa_column=small_ref("storage.id"))
+    state: BadState = Field(default=BadState.RECOVERING, sa_type=Text)
+    at: datetime = Field(default_factory=now, sa_column=time_column())
+    actor: str = ""
+    reason: str = ""
+
+
+class StorageUse(SQLModel, table=True):
+    """Changes of what a storage holds, in copies and bytes; the amount is the sum (an agent folds the rows)."""
+
+    __tablename__ = "storage_use"
+    __table_args__ = (Index("storage_use_storage", "storage_id"),)
+
+    id: int | None = Field(default=None, sa_column=big_key())
+    storage_id: int = Field(sa_column=Column(SmallInteger, nullable=False))
+    files: int = Field(sa_type=BigInteger)
+    bytes: int = Field(sa_type=BigInteger)
+
+
+class OwnerUse(SQLModel, table=True):
+    """Changes of what the datasets of an owner have at a storage; the amount is the sum, as above."""
+
+    __tablename__ = "owner_use"
+    __table_args__ = (Index("owner_use_owner", "owner", "storage_id"),)
+
+    id: int | None = Field(default=None, sa_column=big_key())
+    owner: str
+    storage_id: int = Field(sa_column=Column(SmallInteger, nullable=False))
+    bytes: int = Field(sa_type=BigInteger)
+
+
+class Quota(SQLModel, table=True):
+    """The most bytes that the datasets of an owner may have at a storage, those on their way included."""
+
+    owner: str = Field(primary_key=True)
+    storage_id: int = Field(sa_column=small_ref("storage.id", primary=True))
+    limit_bytes: int = Field(sa_type=BigInteger)
+
+
+class Subscription(SQLModel, table=True):
+    """A wish for a complete copy of a dataset at a storage.
+
+    ``standing``: what joins an open dataset later follows. ``sources`` is an expression that bounds where copies
+    may come from.
+    """
+
+    __table_args__ = (
+        Index("subscription_wish", "dataset_id", "storage_id", unique=True),
+        Index("subscription_owner", "owner", "storage_id", postgresql_where=text("state = 'active'")),
+        Index("subscription_expires", "expires_at", postgresql_where=text("expires_at IS NOT NULL")),
+    )
 
     id: int | None = Field(default=None, sa_column=big_key())
     dataset_id: int = Field(sa_column=big_ref("dataset.id"))
     storage_id: int = Field(sa_column=small_ref("storage.id"))
     state: SubscriptionState = Field(default=SubscriptionState.ACTIVE, sa_type=Text)
+    owner: str = ""
+    standing: bool = Field(default=True, sa_column_kwargs={"server_default": "true"})
+    sources: str | None = None
+    priority: int = Field(default=0, sa_column_kwargs={"server_default": "0"})
+    expires_at: datetime | None = Field(default=None, sa_column=time_column(nullable=True))
     created_at: datetime = Field(default_factory=now, sa_column=time_column())
     done_at: datetime | None = Field(default=None, sa_column=time_column(nullable=True))
 
 
+class StageRequest(SQLModel, table=True):
+    """A request to a tape's REST API to bring files to its disk; ``request`` is the tape's own id of it."""
+
+    __tablename__ = "stage_request"
+    __table_args__ = (Index("stage_request_open", "storage_id", "id", postgresql_where=text("done_at IS NULL")),)
+
+    id: int | None = Field(default=None, sa_column=big_key())
+    storage_id: int = Field(sa_column=small_ref("storage.id"))
+    request: str = ""
+    files: int = 0
+    error: str | None = None
+    created_at: datetime = Field(default_factory=now, sa_column=time_column())
+    polled_at: datetime | None = Field(default=None, sa_column=time_column(nullable=True))
+    done_at: datetime | None = Field(default=None, sa_column=time_column(nullable=True))
+
+
+class Link(SQLModel, table=True):
+    """What went from one storage to another in an hour: the network's facts, as the brokerage wants them."""
+
+    source_id: int = Field(sa_column=small_ref("storage.id", primary=True))
+    storage_id: int = Field(sa_column=small_ref("storage.id", primary=True))
+    hour: datetime = Field(sa_column=Column(DateTime(timezone=True), primary_key=True))
+    files: int = big_count()
+    bytes: int = big_count()
+    seconds: float = Field(default=0.0, sa_column_kwargs={"server_default": "0"})
+    failures: int = big_count()
+
+
+class LinkLimit(SQLModel, table=True):
+    """The most copies at a time from one storage to another."""
+
+    __tablename__ = "link_limit"
+
+    source_id: int = Field(sa_column=small_ref("storage.id", primary=True))
+    storage_id: int = Field(sa_column=small_ref("storage.id", primary=True))
+    max_transfers: int
+
+
 class Transfer(SQLModel, table=True):
-    """A copy of one file to one storage, leased by one mover at a time; shared by all who wish for it."""
+    """A copy of one file to one storage, leased by one mover at a time; shared by all who wish for it.
+
+    ``owner`` is who pays for it, ``sources`` an expression that bounds where it may come from, ``stage_id`` the
+    tape request that brings the source to disk, ``staged_at`` when it was there, ``method`` how it was copied.
+    """
 
     __table_args__ = (
         Index("transfer_queue", "not_before", "file_id", postgresql_where=text("state = 'queued'")),
@@ -202,9 +383,15 @@ class Transfer(SQLModel, table=True):
     source_id: int | None = Field(default=None, sa_column=small_ref("storage.id", nullable=True))
     state: TransferState = Field(default=TransferState.QUEUED, sa_type=Text)
     bytes: int = Field(default=0, sa_type=BigInteger)
+    priority: int = Field(default=0, sa_column_kwargs={"server_default": "0"})
+    owner: str = ""
+    sources: str | None = None
     attempts: int = 0
     error: str | None = None
     worker: str | None = None
+    stage_id: int | None = Field(default=None, sa_column=big_ref("stage_request.id", nullable=True))
+    staged_at: datetime | None = Field(default=None, sa_column=time_column(nullable=True))
+    method: str | None = None
     not_before: datetime = Field(default_factory=now, sa_column=time_column())
     lease_until: datetime | None = Field(default=None, sa_column=time_column(nullable=True))
     queued_at: datetime = Field(default_factory=now, sa_column=time_column())
@@ -253,6 +440,27 @@ class Garbage(SQLModel, table=True):
     not_before: datetime = Field(default_factory=now, sa_column=time_column())
     attempts: int = 0
     error: str | None = None
+
+
+class CatalogEvent(SQLModel, table=True):
+    """What happened to a dataset, file, storage or quota: when, by whom, in words. ``object`` is its name."""
+
+    __tablename__ = "catalog_event"
+    __table_args__ = (Index("catalog_event_object", "object", "id"),)
+
+    id: int | None = Field(default=None, sa_column=big_key())
+    at: datetime = Field(default_factory=now, sa_column=time_column())
+    kind: str
+    object: str
+    actor: str = ""
+    text: str
+
+
+class Unrecorded(SQLModel, table=True):
+    """A dataset that changed since the external catalog (Rucio) was told; kept only while there is one."""
+
+    dataset_id: int = Field(sa_column=big_ref("dataset.id", primary=True))
+    since: datetime = Field(default_factory=now, sa_column=time_column())
 
 
 def give_database_defaults() -> None:

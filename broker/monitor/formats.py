@@ -31,6 +31,7 @@ GLYPHS = {
     "aborted": "⊘",
     "closed": "■",
     "open": "□",
+    "deleted": "╳",
     "online": "✓",
     "drain": "▽",
     "offline": "⊘",
