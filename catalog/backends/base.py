@@ -42,7 +42,8 @@ class Backend(Protocol):
         """Bytes of a file, None if it is not there."""
 
     def digest(self, path: str) -> str | None:
-        """The adler32 that the server computes, eight hex digits; None if it cannot: then read the file back."""
+        """The adler32 that the server computes, eight hex digits; None if it cannot (S3, SFTP, local files): then
+        read the file back. Not needed after ``get``, whose sum is that of the new local file."""
 
     def read(self, path: str) -> Iterator[bytes]:
         """The file in blocks of at most BLOCK bytes; the iterator is closed by whoever stops early."""
