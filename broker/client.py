@@ -18,12 +18,11 @@ from http.client import HTTPException
 from pathlib import Path
 from typing import Any, Self
 from urllib.error import HTTPError, URLError
-from urllib.parse import quote, urlencode, urlsplit
+from urllib.parse import urlencode, urlsplit
 from urllib.request import OpenerDirector, ProxyHandler, Request, build_opener
 
-Document = dict[str, Any]
+from .data_calls import DataCalls, Document
 
-PAGE = 1000
 BACK_OFF_S = (0.1, 0.3, 0.9)
 """Waits before a request is repeated; a broker that its supervisor starts again is back within about a second."""
 AGAIN = (502, 503)
@@ -59,7 +58,7 @@ def default_home() -> Path:
     return (Path(data) if data else Path.home() / ".local" / "share") / "prodchain"
 
 
-class Client:
+class Client(DataCalls):
     """A connection to one broker on behalf of one token. Threads may share it."""
 
     def __init__(self, url: str, token: str | None, timeout_s: float = 30) -> None:
@@ -136,38 +135,6 @@ class Client:
         """The log from character ``start`` to where it has come by now."""
         return self._send("GET", f"/api/jobs/{id}/log", {"start": start}).decode("utf-8", "replace")
 
-    # Data
-
-    def datasets(
-        self,
-        pattern: str | None = None,
-        *,
-        kind: str | None = None,
-        step: str | None = None,
-        format: str | None = None,  # noqa: A002
-        bookkeeping: bool = False,
-        limit: int | None = 100,
-    ) -> list[Document]:
-        asked = {"pattern": pattern, "kind": kind, "step": step, "format": format}
-        return list(self._pages("/api/datasets", asked | {"bookkeeping": "true" if bookkeeping else None}, limit))
-
-    def dataset(self, did: str) -> Document:
-        return self._json("GET", f"/api/datasets/{_part(did)}")
-
-    def dataset_files(self, did: str, *, limit: int | None = None) -> Iterator[Document]:
-        """The files with the URLs of their replicas, page by page."""
-        return self._pages(f"/api/datasets/{_part(did)}/files", {}, limit)
-
-    def close_dataset(self, did: str) -> Document:
-        return self._json("POST", f"/api/datasets/{_part(did)}/close", again=True)
-
-    def uploads(self, upload: Mapping[str, Any]) -> Document:
-        """Where to put these files; ``commit_upload`` with the same document registers them."""
-        return self._json("POST", "/api/uploads", body=upload, again=True)
-
-    def commit_upload(self, upload: Mapping[str, Any]) -> Document:
-        return self._json("POST", "/api/uploads/commit", body=upload, again=True)
-
     # Sites
 
     def sites(self) -> list[Document]:
@@ -176,14 +143,8 @@ class Client:
     def queues(self) -> list[Document]:
         return list(self._pages("/api/queues", {}, None))
 
-    def storages(self) -> list[Document]:
-        return list(self._pages("/api/storages", {}, None))
-
     def pilots(self, *, limit: int | None = None) -> list[Document]:
         return list(self._pages("/api/pilots", {}, limit))
-
-    def transfers(self, *, limit: int | None = 100) -> list[Document]:
-        return list(self._pages("/api/transfers", {}, limit))
 
     def apply_sites(self, text: str, base: str, *, dry_run: bool = False) -> Document:
         """Make the sites what the file says; ``base`` is the folder that its relative URLs start from."""
@@ -204,14 +165,7 @@ class Client:
     # Requests
 
     def _pages(self, path: str, asked: Mapping[str, Any], limit: int | None) -> Iterator[Document]:
-        after: object = None
-        while limit is None or limit > 0:
-            page = self._json("GET", path, dict(asked) | {"limit": min(limit or PAGE, PAGE), "after": after})
-            yield from page["items"]
-            after = page.get("next")
-            if after is None:
-                return
-            limit = None if limit is None else limit - len(page["items"])
+        return iter(self._listing(path, asked, limit))
 
     def _json(
         self,
@@ -221,8 +175,9 @@ class Client:
         *,
         body: Mapping[str, Any] | None = None,
         again: bool = False,
+        timeout_s: float | None = None,
     ) -> Document:
-        answer = self._send(method, path, asked or {}, body, again=again or method == "GET")
+        answer = self._send(method, path, asked or {}, body, again=again or method == "GET", timeout_s=timeout_s)
         try:
             document: Document = json.loads(answer)
         except ValueError:
@@ -238,7 +193,9 @@ class Client:
         body: Mapping[str, Any] | None = None,
         *,
         again: bool = True,
+        timeout_s: float | None = None,
     ) -> bytes:
+        timeout_s = timeout_s or self._timeout_s
         query = urlencode({key: value for key, value in asked.items() if value is not None})
         request = Request(f"{self.url}{path}" + (f"?{query}" if query else ""), method=method)  # noqa: S310
         request.add_header("Accept", "application/json")
@@ -250,25 +207,25 @@ class Client:
         waits = list(BACK_OFF_S) if again else []
         while True:
             try:
-                with self._opener.open(request, timeout=self._timeout_s) as answer:
+                with self._opener.open(request, timeout=timeout_s) as answer:
                     return bytes(answer.read())
             except HTTPError as refusal:
                 if refusal.code not in AGAIN or not waits:
                     raise self._refused(refusal) from None
             except TimeoutError:
-                raise self._timed_out() from None
+                raise self._timed_out(timeout_s) from None
             except (OSError, HTTPException) as loss:
                 reason = loss.reason if isinstance(loss, URLError) else loss
                 if isinstance(reason, TimeoutError):
-                    raise self._timed_out() from None
+                    raise self._timed_out(timeout_s) from None
                 if not waits or isinstance(reason, ssl.SSLCertVerificationError):
                     raise self._lost(reason) from None
             time.sleep(waits.pop(0))
 
     # Failures
 
-    def _timed_out(self) -> TimedOut:
-        message = f"the server did not answer within {self._timeout_s:g} s"
+    def _timed_out(self, timeout_s: float) -> TimedOut:
+        message = f"the server did not answer within {timeout_s:g} s"
         return TimedOut("timed-out", message, self.url, "try again; `prodchain status` shows how it is")
 
     def _lost(self, reason: object) -> Unreachable:
@@ -304,10 +261,6 @@ def _opener(url: str) -> OpenerDirector:
     """Proxies of the environment, but never to this machine itself."""
     here = urlsplit(url).hostname in ("localhost", "127.0.0.1", "::1")
     return build_opener(ProxyHandler({})) if here else build_opener()
-
-
-def _part(did: str) -> str:
-    return quote(did, safe=":")
 
 
 def _url_of(home: Path) -> str:
