@@ -39,6 +39,8 @@ services:
 	apt-get install --yes --quiet --no-install-recommends chromium chromium-driver \
 		xrootd-server xrootd-server-plugins xrootd-client xrootd-client-plugins xrootd-plugins \
 		openssh-client python3-gfal2 gfal2-plugin-http
+	mkdir -p build/openssh && cd build/openssh && apt-get download --quiet openssh-server libwrap0 && \
+		for package in *.deb; do dpkg --extract $$package . && rm $$package; done
 
 clean:
 	rm -rf .venv build dist *.egg-info
