@@ -21,7 +21,8 @@ from urllib.error import HTTPError, URLError
 from urllib.parse import urlencode, urlsplit
 from urllib.request import OpenerDirector, ProxyHandler, Request, build_opener
 
-from .data_calls import DataCalls, Document
+from .data_calls import DataCalls
+from .data_calls import Document as Document
 
 BACK_OFF_S = (0.1, 0.3, 0.9)
 """Waits before a request is repeated; a broker that its supervisor starts again is back within about a second."""
@@ -146,9 +147,13 @@ class Client(DataCalls):
     def pilots(self, *, limit: int | None = None) -> list[Document]:
         return list(self._pages("/api/pilots", {}, limit))
 
-    def apply_sites(self, text: str, base: str, *, dry_run: bool = False) -> Document:
-        """Make the sites what the file says; ``base`` is the folder that its relative URLs start from."""
-        return self._json("POST", "/api/sites/apply", body={"text": text, "base": base, "dry_run": dry_run})
+    def apply_sites(self, files: Mapping[str, str], base: str, *, dry_run: bool = False) -> Document:
+        """Make the sites what the files say; ``base`` is the folder that their relative URLs start from."""
+        body = {"files": dict(files), "base": base, "dry_run": dry_run}
+        return self._json("POST", "/api/sites/apply", body=body)
+
+    def site_history(self, *, limit: int | None = 20) -> list[Document]:
+        return list(self._pages("/api/sites/history", {}, limit))
 
     # The broker itself
 
