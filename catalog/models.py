@@ -21,7 +21,7 @@ from sqlalchemy import (
     Text,
     text,
 )
-from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlmodel import Field, SQLModel
 
 
@@ -61,6 +61,19 @@ class SubscriptionState(StrEnum):
 class TransferState(StrEnum):
     QUEUED = "queued"
     DONE = "done"
+
+
+class TransferPhase(StrEnum):
+    NEW = "new"
+    """Has no source yet."""
+    STAGE = "stage"
+    """Its source is on tape and has to be brought to disk."""
+    READY = "ready"
+    """Has a source; leased as soon as limits allow."""
+    ACTIVE = "active"
+    """Leased."""
+    WAITING = "waiting"
+    """Tried in vain, or without any source: looked at again at ``not_before``."""
 
 
 class BadState(StrEnum):
@@ -305,14 +318,19 @@ class Quota(SQLModel, table=True):
 class Subscription(SQLModel, table=True):
     """A wish for a complete copy of a dataset at a storage.
 
-    ``standing``: what joins an open dataset later follows. ``sources`` is an expression that bounds where copies
-    may come from.
+    ``standing``: what joins an open dataset later follows; else it is a wish for what was there when it was made
+    (while the dataset is open, a hold of ``subscription:ID`` knows which files). ``sources`` is an expression that
+    bounds where copies may come from. ``direct``: wished for itself, not only as part of a container.
     """
 
     __table_args__ = (
         Index("subscription_wish", "dataset_id", "storage_id", unique=True),
-        Index("subscription_owner", "owner", "storage_id", postgresql_where=text("state = 'active'")),
-        Index("subscription_expires", "expires_at", postgresql_where=text("expires_at IS NOT NULL")),
+        Index("subscription_active", "storage_id", "owner", postgresql_where=text("state = 'active'")),
+        Index(
+            "subscription_expires",
+            "expires_at",
+            postgresql_where=text("state = 'active' AND expires_at IS NOT NULL"),
+        ),
     )
 
     id: int | None = Field(default=None, sa_column=big_key())
@@ -321,11 +339,22 @@ class Subscription(SQLModel, table=True):
     state: SubscriptionState = Field(default=SubscriptionState.ACTIVE, sa_type=Text)
     owner: str = ""
     standing: bool = Field(default=True, sa_column_kwargs={"server_default": "true"})
+    direct: bool = Field(default=True, sa_column_kwargs={"server_default": "true"})
     sources: str | None = None
     priority: int = Field(default=0, sa_column_kwargs={"server_default": "0"})
     expires_at: datetime | None = Field(default=None, sa_column=time_column(nullable=True))
     created_at: datetime = Field(default_factory=now, sa_column=time_column())
     done_at: datetime | None = Field(default=None, sa_column=time_column(nullable=True))
+
+
+class SubscriptionPart(SQLModel, table=True):
+    """A wish for a container, and one for a dataset in it that it stands for."""
+
+    __tablename__ = "subscription_part"
+    __table_args__ = (Index("subscription_part_part", "part_id"),)
+
+    container_id: int = Field(sa_column=big_ref("subscription.id", primary=True))
+    part_id: int = Field(sa_column=big_ref("subscription.id", primary=True))
 
 
 class StageRequest(SQLModel, table=True):
@@ -347,6 +376,8 @@ class StageRequest(SQLModel, table=True):
 class Link(SQLModel, table=True):
     """What went from one storage to another in an hour: the network's facts, as the brokerage wants them."""
 
+    __table_args__ = (Index("link_hour", "hour"),)
+
     source_id: int = Field(sa_column=small_ref("storage.id", primary=True))
     storage_id: int = Field(sa_column=small_ref("storage.id", primary=True))
     hour: datetime = Field(sa_column=Column(DateTime(timezone=True), primary_key=True))
@@ -366,29 +397,53 @@ class LinkLimit(SQLModel, table=True):
     max_transfers: int
 
 
+_LANE = ("source_id", "storage_id", "owner")
+
+
+def _queue(phase: str, *columns: Any) -> Index:
+    """The queued transfers of one phase in an order of their own; what is done weighs nothing."""
+    return Index(f"transfer_{phase}", *columns, postgresql_where=text(f"state = 'queued' AND phase = '{phase}'"))
+
+
 class Transfer(SQLModel, table=True):
     """A copy of one file to one storage, leased by one mover at a time; shared by all who wish for it.
 
     ``owner`` is who pays for it, ``sources`` an expression that bounds where it may come from, ``stage_id`` the
     tape request that brings the source to disk, ``staged_at`` when it was there, ``method`` how it was copied.
+    ``phase`` says where a queued transfer stands; ``tried`` are the sources of this round of tries, one for each
+    try, ``rounds`` how often all were tried in vain; ``batch`` is the lease: files that one worker copies in turn.
     """
 
     __table_args__ = (
-        Index("transfer_queue", "not_before", "file_id", postgresql_where=text("state = 'queued'")),
-        Index("transfer_recent", "queued_at"),
+        _queue("new", "storage_id", text("priority DESC"), text("bytes DESC"), "file_id"),
+        _queue("ready", *_LANE, text("priority DESC"), text("bytes DESC"), "queued_at", "file_id"),
+        _queue("active", "source_id", "storage_id", "batch"),
+        _queue("stage", "source_id", text("priority DESC"), "queued_at"),
+        Index(
+            "transfer_due",
+            "not_before",
+            postgresql_where=text("state = 'queued' AND (phase = 'waiting' OR phase = 'active')"),
+        ),
+        Index("transfer_recent", "queued_at", "file_id", "storage_id"),
     )
 
     file_id: int = Field(sa_column=big_ref("file.id", primary=True))
     storage_id: int = Field(sa_column=small_ref("storage.id", primary=True))
     source_id: int | None = Field(default=None, sa_column=small_ref("storage.id", nullable=True))
     state: TransferState = Field(default=TransferState.QUEUED, sa_type=Text)
+    phase: TransferPhase = Field(default=TransferPhase.NEW, sa_type=Text, sa_column_kwargs={"server_default": "new"})
     bytes: int = Field(default=0, sa_type=BigInteger)
     priority: int = Field(default=0, sa_column_kwargs={"server_default": "0"})
     owner: str = ""
     sources: str | None = None
     attempts: int = 0
+    tried: list[int] = Field(
+        default_factory=list, sa_column=Column(ARRAY(SmallInteger), nullable=False, server_default="{}")
+    )
+    rounds: int = Field(default=0, sa_type=SmallInteger, sa_column_kwargs={"server_default": "0"})
     error: str | None = None
     worker: str | None = None
+    batch: int | None = Field(default=None, sa_type=BigInteger)
     stage_id: int | None = Field(default=None, sa_column=big_ref("stage_request.id", nullable=True))
     staged_at: datetime | None = Field(default=None, sa_column=time_column(nullable=True))
     method: str | None = None
@@ -397,6 +452,22 @@ class Transfer(SQLModel, table=True):
     queued_at: datetime = Field(default_factory=now, sa_column=time_column())
     started_at: datetime | None = Field(default=None, sa_column=time_column(nullable=True))
     done_at: datetime | None = Field(default=None, sa_column=time_column(nullable=True))
+
+
+class TransferCount(SQLModel, table=True):
+    """Changes of what is queued to a storage; the amount is the sum (the lease folds the rows).
+
+    ``failing`` are those that have an error.
+    """
+
+    __tablename__ = "transfer_count"
+    __table_args__ = (Index("transfer_count_storage", "storage_id"),)
+
+    id: int | None = Field(default=None, sa_column=big_key())
+    storage_id: int = Field(sa_column=Column(SmallInteger, nullable=False))
+    files: int = Field(sa_type=BigInteger)
+    bytes: int = Field(sa_type=BigInteger)
+    failing: int = Field(sa_type=BigInteger)
 
 
 class Hold(SQLModel, table=True):

@@ -15,7 +15,7 @@ from sqlalchemy.dialects import postgresql
 revision = "0002"
 down_revision = "0001"
 
-FILES = ("0002_guards.sql",)
+FILES = ("0002_guards.sql", "0002_queue.sql")
 
 
 def upgrade() -> None:
@@ -205,20 +205,30 @@ def upgrade() -> None:
     op.add_column("subscription", sa.Column("sources", sa.String(), nullable=True))
     op.add_column("subscription", sa.Column("priority", sa.Integer(), server_default="0", nullable=False))
     op.add_column("subscription", sa.Column("expires_at", sa.DateTime(timezone=True), nullable=True))
+    op.add_column("subscription", sa.Column("direct", sa.Boolean(), server_default="true", nullable=False))
     op.create_index(
         "subscription_expires",
         "subscription",
         ["expires_at"],
         unique=False,
-        postgresql_where=sa.text("expires_at IS NOT NULL"),
+        postgresql_where=sa.text("state = 'active' AND expires_at IS NOT NULL"),
     )
     op.create_index(
-        "subscription_owner",
+        "subscription_active",
         "subscription",
-        ["owner", "storage_id"],
+        ["storage_id", "owner"],
         unique=False,
         postgresql_where=sa.text("state = 'active'"),
     )
+    op.create_table(
+        "subscription_part",
+        sa.Column("container_id", sa.BigInteger(), nullable=False),
+        sa.Column("part_id", sa.BigInteger(), nullable=False),
+        sa.ForeignKeyConstraint(["container_id"], ["subscription.id"]),
+        sa.ForeignKeyConstraint(["part_id"], ["subscription.id"]),
+        sa.PrimaryKeyConstraint("container_id", "part_id"),
+    )
+    op.create_index("subscription_part_part", "subscription_part", ["part_id"], unique=False)
     op.add_column("transfer", sa.Column("priority", sa.Integer(), server_default="0", nullable=False))
     op.add_column("transfer", sa.Column("owner", sa.String(), server_default=sa.text("''"), nullable=False))
     op.add_column("transfer", sa.Column("sources", sa.String(), nullable=True))
