@@ -1,6 +1,7 @@
 """The sites file becomes the tables: what is declared is made so, and every difference is told."""
 
 from collections.abc import Sequence
+from dataclasses import astuple
 from typing import Any
 
 from prodchain.catalog import sites as catalog_sites
@@ -9,11 +10,13 @@ from prodchain.catalog.models import StorageKind
 from .database import Connection
 from .errors import WrongState
 from .models import QueueStatus
-from .sitefile import SiteFile
+from .sitespecs import SiteFile
 
 
-async def apply(conn: Connection, file: SiteFile, *, dry_run: bool = False) -> list[str]:
-    """Make sites, storages and queues as the file says; returns each difference as a line.
+async def apply(
+    conn: Connection, file: SiteFile, *, actor: str = "", text: str = "", dry_run: bool = False
+) -> list[str]:
+    """Make sites, storages, queues and links as the declaration says; returns each difference as a line.
 
     A queue that the file does not name any more goes offline; storages stay, since they hold files.
     """
@@ -25,10 +28,16 @@ async def apply(conn: Connection, file: SiteFile, *, dry_run: bool = False) -> l
         conn,
         [catalog_sites.SiteSpec(site.name, site.description) for site in file.sites],
         [
-            catalog_sites.StorageSpec(s.name, s.site, s.url, StorageKind(s.kind), s.writable, s.name == file.home)
+            catalog_sites.StorageSpec(
+                kind=StorageKind(s.kind),
+                home=s.name == file.home,
+                **{name: getattr(s, name) for name in ("name", "site", "url", *_STORAGE)},
+            )
             for s in file.storages
         ],
     )
+    await catalog_sites.limit_links(conn, [catalog_sites.LinkSpec(*astuple(link)) for link in file.links])
+    await catalog_sites.revise(conn, actor, text, changes)
     await conn.execute(
         """
         INSERT INTO queue (name, site, storage_id, status, slots, local_pilots, cores, memory_mb, walltime_s)
@@ -76,6 +85,10 @@ async def _refuse_moves(conn: Connection, file: SiteFile) -> None:
         )
 
 
+_STORAGE = (
+    *("readable", "writable", "deletable", "capacity_bytes", "min_free_bytes", "max_transfers", "attributes"),
+    "tape_api",
+)
 _QUEUE = ("name", "site", "storage", "status", "slots", "local_pilots", "cores", "memory_mb", "walltime_s")
 
 
@@ -86,17 +99,28 @@ def _wanted(file: SiteFile) -> dict[str, dict[str, Any]]:
             "site": storage.site,
             "url": storage.url,
             "kind": storage.kind,
-            "writable": storage.writable,
             "home": storage.name == file.home,
-        }
+        } | {name: getattr(storage, name) for name in _STORAGE}
     for queue in file.queues:
         found[f"queue {queue.name}"] = {name: getattr(queue, name) for name in _QUEUE[1:]}
+    for link in file.links:
+        found[f"link {link.source} -> {link.target}"] = {"max_transfers": link.max_transfers}
     return found
 
 
 async def _declared(conn: Connection) -> dict[str, dict[str, Any]]:
     sites = await conn.fetch("SELECT name, description FROM site")
-    storages = await conn.fetch("SELECT name, site, url, kind, writable, home FROM storage")
+    storages = [
+        storage.model_dump(exclude={"id"}) | {"attributes": storage.attributes or {}}
+        for storage in await catalog_sites.storages(conn)
+    ]
+    links = await conn.fetch(
+        """
+        SELECT source.name || ' -> ' || target.name AS name, l.max_transfers
+        FROM link_limit l JOIN storage source ON source.id = l.source_id
+        JOIN storage target ON target.id = l.storage_id
+        """
+    )
     queues = await conn.fetch(
         """
         SELECT q.name, q.site, s.name AS storage, q.status, q.slots, q.local_pilots, q.cores, q.memory_mb,
@@ -104,7 +128,12 @@ async def _declared(conn: Connection) -> dict[str, dict[str, Any]]:
         FROM queue q JOIN storage s ON s.id = q.storage_id
         """
     )
-    return {**_keyed("site", sites), **_keyed("storage", storages), **_keyed("queue", queues)}
+    return {
+        **_keyed("site", sites),
+        **_keyed("storage", storages),
+        **_keyed("queue", queues),
+        **_keyed("link", links),
+    }
 
 
 def _keyed(kind: str, rows: Sequence[Any]) -> dict[str, dict[str, Any]]:
@@ -117,6 +146,9 @@ def _difference(before: dict[str, dict[str, Any]], after: dict[str, dict[str, An
         for key, value in values.items():
             if name in before and before[name][key] != value:
                 changes.append(f"{name}: {key} {before[name][key]!r} -> {value!r}")
-    gone = (name for name in before if name not in after and name.startswith("queue "))
-    changes += [f"{name}: goes offline" for name in gone if before[name]["status"] != "offline"]
+    gone = [name for name in before if name not in after]
+    changes += [
+        f"{name}: goes offline" for name in gone if name.startswith("queue ") and before[name]["status"] != "offline"
+    ]
+    changes += [f"{name}: no limit of its own any more" for name in gone if name.startswith("link ")]
     return sorted(changes)

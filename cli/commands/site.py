@@ -21,6 +21,12 @@ COLUMNS = (
     Column("jobs", "jobs"),
     Column("description", "description"),
 )
+HISTORY = (
+    Column("id", "id"),
+    Column("at", "at", Kind.TIME),
+    Column("actor", "actor"),
+    Column("changes", "changes"),
+)
 STORAGES = (
     Column("storage", "name"),
     Column("kind", "kind"),
@@ -63,18 +69,19 @@ def show(name: Annotated[str, typer.Argument(help="Name of the site.")]) -> None
 
 @app.command()
 def apply(
-    file: Annotated[Path, typer.Argument(help="The sites file.")],
+    path: Annotated[Path, typer.Argument(help="The sites file, or a folder of *.toml files.")],
     dry_run: Annotated[bool, typer.Option("--dry-run", "-n", help="Only say what would change.")] = False,
 ) -> None:
-    """Make sites, storages and queues what a sites file says. Needs an administrator's token.
+    """Make sites, storages, queues and links what a declaration says. Needs an administrator's token.
 
     Examples:
       prodchain site apply sites.toml --dry-run
-      prodchain site apply sites.toml
+      prodchain site apply sites.d              # every *.toml in it, as one
     """
-    text = _read(file)
+    files = _read(path)
+    base = path if path.is_dir() else path.parent
     with chosen().client("admin") as client:
-        answer = client.apply_sites(text, str(file.absolute().parent), dry_run=dry_run)
+        answer = client.apply_sites(files, str(base.absolute()), dry_run=dry_run)
     if chosen().json:
         show_json(answer)
         return
@@ -86,15 +93,34 @@ def apply(
         say("nothing was changed: this was a dry run")
 
 
-def _read(file: Path) -> str:
+@app.command()
+def history(
+    limit: Annotated[int, typer.Option(min=1, help="At most so many.")] = 20,
+    text: Annotated[bool, typer.Option("--text", help="Also the declarations themselves.")] = False,
+) -> None:
+    """List what was declared, newest first: when, by whom, and what it changed.
+
+    Examples:
+      prodchain site history
+      prodchain site history --json --limit 1 | jq -r '.items[0].text'
+    """
+    with chosen().client() as client:
+        show_items(client.site_history(limit=limit), (*HISTORY, Column("text", "text")) if text else HISTORY)
+
+
+def _read(path: Path) -> dict[str, str]:
+    if not path.exists():
+        raise NotFound("no such file", object=str(path), hint="name an existing sites file, or a folder of them")
+    files = sorted(path.glob("*.toml")) if path.is_dir() else [path]
+    if not files:
+        raise NotFound("no *.toml in this folder", object=str(path), hint="name a folder with sites files")
     try:
-        return file.read_text()
-    except FileNotFoundError:
-        raise NotFound("no such file", object=str(file), hint="name an existing sites file") from None
+        return {str(file): file.read_text() for file in files}
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "it is not text"
+        about = getattr(error, "filename", None) or str(path)
         raise NotAllowed(
-            f"cannot read the file: {reason}", object=str(file), hint="name a sites file that you can read"
+            f"cannot read the file: {reason}", object=about, hint="name sites files that you can read"
         ) from None
 
 

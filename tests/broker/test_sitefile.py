@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from prodchain.broker.errors import BadSiteFile
-from prodchain.broker.sitefile import Queue, Site, SiteFile, Storage, parse, read
+from prodchain.broker.sitefile import parse, parse_all, read
+from prodchain.broker.sitespecs import Link, Queue, Site, SiteFile, Storage
 
 GOOD = """\
 home = "A-DISK"
@@ -22,7 +23,7 @@ storage = "A-DISK"
 slots = 2
 
 [site.B.storage.B-TAPE]
-url = "s3://bucket/b/"
+url = "s3+https://s3.example.org/bucket/b/"
 kind = "tape"
 writable = false
 """
@@ -34,7 +35,7 @@ def test_a_good_file_is_sites_storages_and_queues() -> None:
         sites=(Site("A", "here"), Site("B")),
         storages=(
             Storage("A-DISK", "A", "file:///base/storage/a"),
-            Storage("B-TAPE", "B", "s3://bucket/b", "tape", False),
+            Storage("B-TAPE", "B", "s3+https://s3.example.org/bucket/b", "tape", writable=False),
         ),
         queues=(Queue("A-BATCH", "A", "A-DISK", slots=2),),
     )
@@ -64,13 +65,13 @@ MISTAKES = [
     ("a table twice", "[site.B.storage.B-TAPE]", "[site.A.queue.A-BATCH]", 13, "twice", "tables look like"),
     ("unknown key at the top", 'home = "A-DISK"', 'home = "A-DISK"\nhomes = 1', 2, "'homes'", "mean home?"),
     ("unknown key of a site", 'description = "here"', 'descr = "here"', 4, "'descr'", "description"),
-    ("unknown key of a storage", 'kind = "tape"', 'type = "tape"', 15, "'type'", "kind, url, writable"),
+    ("unknown key of a storage", 'kind = "tape"', 'type = "tape"', 15, "'type'", "deletable, kind, max_transfers"),
     ("unknown key of a queue", "slots = 2", "slot = 2", 11, "'slot'", "mean slots?"),
     ("no home", 'home = "A-DISK"', "", 1, "home is missing", "add home"),
     ("home is no storage", 'home = "A-DISK"', 'home = "A-DISC"', 1, "no storage 'A-DISC'", "mean A-DISK?"),
     ("queue with a missing storage", 'storage = "A-DISK"', 'storage = "ELSE"', 10, "'ELSE'", "A-DISK, B-TAPE"),
     ("queue without storage", 'storage = "A-DISK"', "", 9, "storage is missing", "add storage"),
-    ("storage without url", 'url = "s3://bucket/b/"', "", 13, "url is missing", "add url"),
+    ("storage without url", 'url = "s3+https://s3.example.org/bucket/b/"', "", 13, "url is missing", "add url"),
     ("negative slots", "slots = 2", "slots = -1", 11, "slots is -1", "0 or more"),
     ("slots in quotes", "slots = 2", 'slots = "2"', 11, "slots is '2'", "whole number"),
     ("slots true", "slots = 2", "slots = true", 11, "slots is True", "whole number"),
@@ -88,11 +89,36 @@ MISTAKES = [
         "not a table",
         "[site.C",
     ),
-    ("no URL", "s3://bucket/b/", "bucket", 14, "'bucket' is not a URL", "s3://"),
-    ("unknown protocol", "s3://bucket/b/", "s4://bucket/b", 14, "s4: URLs", "backend"),
-    ("URL without place", "s3://bucket/b/", "s3://", 14, "names no place", "s3://host/folder"),
+    ("no URL", "s3+https://s3.example.org/bucket/b/", "bucket", 14, "'bucket' is not a URL", "root://host//folder"),
+    ("unknown protocol", "s3+https://s3.example.org/bucket/b/", "s4://bucket/b", 14, "speaks s4:", "root"),
+    (
+        "URL without place",
+        "s3+https://s3.example.org/bucket/b/",
+        "root://host",
+        14,
+        "names no place",
+        "root://host/folder",
+    ),
     ("file URL with a host", "file:storage/a", "file://host/a", 7, "names no folder", "file:///folder"),
-    ("password in a URL", "s3://bucket/b/", "s3://me:pw@bucket/b", 14, "credentials", "configuration"),
+    (
+        "password in a URL",
+        "s3+https://s3.example.org/bucket/b/",
+        "root://me:pw@host/b",
+        14,
+        "credentials",
+        "storages.toml",
+    ),
+    ("capacity", "writable = false", 'capacity_gb = "1 TB"', 16, "capacity_gb is '1 TB'", "gigabytes"),
+    (
+        "tape API of a disk",
+        'url = "file:storage/a"',
+        'url = "file:a"\ntape_api = "https://t"',
+        8,
+        "no tape_api",
+        "tape",
+    ),
+    ("attribute", "writable = false", 'attributes = {Cloud = "DE"}', 16, "'Cloud'", "lower-case"),
+    ("link to nowhere", 'home = "A-DISK"', 'home = "A-DISK"\n[link.A-DISK.C]', 2, "no storage 'C'", "A-DISK, B-TAPE"),
     ("kind", 'kind = "tape"', 'kind = "cloud"', 15, "'cloud'", '"disk"'),
     ("writable", "writable = false", 'writable = "no"', 16, "'no'", "true or false"),
     ("description", 'description = "here"', "description = 7", 4, "7, not text", "double quotes"),
@@ -105,7 +131,14 @@ MISTAKES = [
         "rename one",
     ),
     ("storage name twice", "B-TAPE]", "A-DISK]", 13, "A already has a storage", "rename one"),
-    ("one place twice", "s3://bucket/b/", "file:///base/storage/a", 14, "A-DISK has the same url", "of its own"),
+    (
+        "one place twice",
+        "s3+https://s3.example.org/bucket/b/",
+        "file:///base/storage/a",
+        14,
+        "A-DISK has the same url",
+        "of its own",
+    ),
 ]
 
 
@@ -130,3 +163,76 @@ def test_an_empty_file_has_no_sites() -> None:
 def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(BadSiteFile, match="cannot read"):
         read(tmp_path / "sites.toml")
+
+
+EVERYTHING = """\
+home = "A-DISK"
+
+[site.A.storage.A-DISK]
+url = "root://a.example.org:1094//data"
+readable = true
+deletable = false
+capacity_gb = 1.5
+min_free_gb = 1
+max_transfers = 20
+attributes = {cloud = "DE", tier = "1"}
+
+[site.A.storage.A-TAPE]
+url = "https://tape.example.org/archive"
+kind = "tape"
+tape_api = "https://tape.example.org/api/v1/"
+
+[link.A-TAPE.A-DISK]
+max_transfers = 3
+"""
+
+
+def test_a_storage_says_how_much_it_takes_and_what_it_allows() -> None:
+    found = parse(EVERYTHING, Path("/base"))
+    assert found.storages == (
+        Storage(
+            "A-DISK",
+            "A",
+            "root://a.example.org:1094//data",
+            deletable=False,
+            capacity_bytes=1_500_000_000,
+            min_free_bytes=10**9,
+            max_transfers=20,
+            attributes={"cloud": "DE", "tier": "1"},
+        ),
+        Storage(
+            "A-TAPE", "A", "https://tape.example.org/archive", "tape", tape_api="https://tape.example.org/api/v1"
+        ),
+    )
+    assert found.links == (Link("A-TAPE", "A-DISK", 3),)
+
+
+def test_a_folder_is_read_as_one_declaration(tmp_path: Path) -> None:
+    (tmp_path / "10-home.toml").write_text('home = "B-DISK"\n')
+    (tmp_path / "20-a.toml").write_text('[site.A.storage.A-DISK]\nurl = "file:a"\n')
+    (tmp_path / "30-b.toml").write_text('[site.B.storage.B-DISK]\nurl = "file:b"\n')
+    (tmp_path / "notes.md").write_text("not read")
+    found = read(tmp_path)
+    assert (found.home, [storage.url for storage in found.storages]) == (
+        "B-DISK",
+        [f"file://{tmp_path}/a", f"file://{tmp_path}/b"],
+    )
+
+
+@pytest.mark.parametrize(
+    ("second", "line", "message"),
+    [
+        ('home = "A-DISK"\n', 1, "first.toml already names a home"),
+        ('[site.A]\ndescription = "again"\n', 1, "first.toml already has a site of this name"),
+        ('[site.B.queue.X]\nstorage = "C"\n', 2, "there is no storage 'C'"),
+    ],
+)
+def test_a_mistake_between_files_names_the_later_one(second: str, line: int, message: str) -> None:
+    with pytest.raises(BadSiteFile) as caught:
+        parse_all({"first.toml": GOOD.replace("[site.B.", "[site.D."), "second.toml": second}, Path("/base"))
+    assert str(caught.value) == f"second.toml:{line}: {message}"
+
+
+def test_an_empty_folder_is_no_declaration(tmp_path: Path) -> None:
+    with pytest.raises(BadSiteFile, match=r"no \*\.toml"):
+        read(tmp_path)

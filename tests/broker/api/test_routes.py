@@ -196,14 +196,17 @@ async def test_an_admin_issues_tokens_that_work(broker: Broker) -> None:
 
 async def test_a_sites_file_is_tried_then_applied(broker: Broker) -> None:
     admin = await broker.token("admin", "root")
-    file = {"text": SITES.replace("slots = 2", "slots = 3"), "base": str(broker.world.folder), "dry_run": True}
+    text = SITES.replace("slots = 2", "slots = 3")
+    file = {"files": {"sites.toml": text}, "base": str(broker.world.folder), "dry_run": True}
     tried = (await broker.post("/api/sites/apply", file, admin)).json()["changes"]
     assert len(tried) == 2
     assert await broker.world.value("SELECT sum(slots) FROM queue") == 4
     assert (await broker.post("/api/sites/apply", file | {"dry_run": False}, admin)).json()["changes"] == tried
     assert await broker.world.value("SELECT sum(slots) FROM queue") == 6
-    answer = await broker.post("/api/sites/apply", file | {"text": "home = 3"}, admin)
+    answer = await broker.post("/api/sites/apply", file | {"files": {"s.toml": "home = 3"}}, admin)
     assert (answer.status_code, problem(answer)["code"]) == (422, "bad-site-file")
+    revision = (await broker.get("/api/sites/history")).json()["items"][0]
+    assert (revision["actor"], revision["changes"], revision["text"]) == ("root", tried, text)
 
 
 async def test_a_verb_that_fails_leaves_nothing_half_done(broker: Broker) -> None:

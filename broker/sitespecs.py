@@ -1,0 +1,65 @@
+"""What a sites' declaration says, once it was read and found right."""
+
+from dataclasses import dataclass, field
+
+STATUSES = ("online", "drain", "offline")
+GB = 10**9
+
+
+@dataclass(frozen=True)
+class Site:
+    name: str
+    description: str = ""
+
+
+@dataclass(frozen=True)
+class Storage:
+    """``url`` is absolute; relative ones of the file start from the file's folder. None: nobody said."""
+
+    name: str
+    site: str
+    url: str
+    kind: str = "disk"
+    readable: bool = True
+    writable: bool = True
+    deletable: bool = True
+    capacity_bytes: int | None = None
+    min_free_bytes: int = 0
+    max_transfers: int = 8
+    attributes: dict[str, str] = field(default_factory=dict)
+    tape_api: str | None = None
+
+
+@dataclass(frozen=True)
+class Queue:
+    """What one slot offers to a job, how many slots there are, and how many pilots ``up`` starts on its machine."""
+
+    name: str
+    site: str
+    storage: str
+    status: str = "online"
+    slots: int = 1
+    local_pilots: int = 0
+    cores: int = 1
+    memory_mb: int = 2000
+    walltime_s: int = 86400
+
+
+@dataclass(frozen=True)
+class Link:
+    """The most copies at a time from one storage to another."""
+
+    source: str
+    target: str
+    max_transfers: int
+
+
+@dataclass(frozen=True)
+class SiteFile:
+    """``home`` names the storage where results end up unless a task says otherwise."""
+
+    home: str
+    sites: tuple[Site, ...]
+    storages: tuple[Storage, ...]
+    queues: tuple[Queue, ...]
+    links: tuple[Link, ...] = ()
