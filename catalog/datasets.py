@@ -1,21 +1,33 @@
-"""Datasets: created by name, filled while open, never changed once closed."""
+"""Datasets: created by name, filled while open, never changed once closed; a new version is a dataset of its own."""
 
-from collections.abc import Sequence
-from datetime import datetime
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any
 
-from . import files, hooks, names, near, subscriptions
+from . import files, history, hooks, names, near, subscriptions
 from .connection import Connection
-from .errors import DatasetClosed, DatasetConflict, DatasetNotFound
+from .errors import DatasetClosed, DatasetConflict, DatasetDeleted, DatasetNotFound
 from .models import BOOKKEEPING, Dataset, DatasetKind, DatasetState
 from .names import Did
 
+LIFETIMES: Mapping[DatasetKind, timedelta] = {
+    DatasetKind.DISPATCH: timedelta(days=14),
+    DatasetKind.SUB: timedelta(days=30),
+    DatasetKind.LOG: timedelta(days=365),
+}
+"""How long datasets of a kind live unless somebody says otherwise; the other kinds live until they are deleted."""
+
 CREATE = """
-INSERT INTO dataset (scope, name, kind, state, owner, expires_at, project, number, physics, step, format, tags)
-VALUES ($1, $2, $3, 'open', $4, $5, $6, $7, $8, $9, $10, $11)
+INSERT INTO dataset (scope, name, kind, state, owner, expires_at, meta,
+                     project, number, physics, step, format, tags)
+VALUES ($1, $2, $3, 'open', $4, coalesce($5, now() + $6::interval), $7, $8, $9, $10, $11, $12, $13)
 ON CONFLICT DO NOTHING
 """
-GET = "SELECT * FROM dataset WHERE scope = $1 AND name = $2 AND latest"
-LOCK = "SELECT scope, name, state FROM dataset WHERE id = $1 FOR NO KEY UPDATE"
+GET = """
+SELECT * FROM dataset WHERE scope = $1 AND name = $2 AND CASE WHEN $3::int IS NULL THEN latest ELSE version = $3 END
+"""
+BY_ID = "SELECT * FROM dataset WHERE id = $1"
+LOCK = "SELECT * FROM dataset WHERE id = $1 FOR NO KEY UPDATE"
 STRANGERS = """
 SELECT count(*) FROM unnest($2::bigint[]) AS wanted (id)
 WHERE NOT EXISTS (SELECT FROM dataset_file m WHERE m.dataset_id = $1 AND m.file_id = wanted.id)
@@ -41,14 +53,49 @@ GROUP BY r.storage_id ORDER BY r.storage_id
 ON CONFLICT (dataset_id, storage_id) DO UPDATE
 SET files = dataset_replica.files + excluded.files, bytes = dataset_replica.bytes + excluded.bytes
 """
+LOCK_MEMBERS = """
+SELECT count(*) FROM (
+    SELECT id FROM file WHERE id IN (SELECT file_id FROM dataset_file WHERE dataset_id = $1)
+    ORDER BY id FOR NO KEY UPDATE
+) locked
+"""
+RETIRE = "UPDATE dataset SET latest = false WHERE id = $1"
+NEXT = """
+INSERT INTO dataset (scope, name, version, kind, state, owner, files, bytes, events, meta,
+                     project, number, physics, step, format, tags)
+SELECT scope, name, version + 1, kind, 'open', $2, files, bytes, events, meta,
+       project, number, physics, step, format, tags
+FROM dataset WHERE id = $1
+RETURNING *
+"""
+COPY_MEMBERS = (
+    "INSERT INTO dataset_file (dataset_id, file_id) SELECT $2, file_id FROM dataset_file WHERE dataset_id = $1"
+)
+COPY_CHILDREN = (
+    "INSERT INTO dataset_child (parent_id, child_id) SELECT $2, child_id FROM dataset_child WHERE parent_id = $1"
+)
+COPY_COUNTERS = """
+INSERT INTO dataset_replica (dataset_id, storage_id, files, bytes)
+SELECT $2, storage_id, files, bytes FROM dataset_replica WHERE dataset_id = $1 ORDER BY storage_id
+"""
+VERSIONS = "SELECT * FROM dataset WHERE scope = $1 AND name = $2 ORDER BY version"
+SET_LIFETIME = "UPDATE dataset SET expires_at = $2 WHERE id = $1 RETURNING *"
 CLOSE = "UPDATE dataset SET state = 'closed', closed_at = now() WHERE id = $1"
 LOCK_REPLICAS = "SELECT storage_id FROM dataset_replica WHERE dataset_id = $1 ORDER BY storage_id FOR UPDATE"
 
 
 async def create(
-    conn: Connection, did: Did, kind: DatasetKind, owner: str, expires_at: datetime | None = None
+    conn: Connection,
+    did: Did,
+    kind: DatasetKind,
+    owner: str,
+    expires_at: datetime | None = None,
+    meta: Mapping[str, Any] | None = None,
 ) -> Dataset:
-    """Make an open, empty dataset, or find it again if kind and owner agree; else DatasetConflict."""
+    """Make an open, empty dataset, or find the latest version again if kind and owner agree; else DatasetConflict.
+
+    Without ``expires_at`` it lives as long as its kind does (LIFETIMES). DatasetDeleted if the name was deleted.
+    """
     names.parse_did(str(did))
     if kind not in BOOKKEEPING:
         names.refuse_reserved(did)
@@ -59,6 +106,8 @@ async def create(
         kind,
         owner,
         expires_at,
+        LIFETIMES.get(kind),
+        meta,
         *(fields.get(field) for field in ("project", "number", "physics", "step", "format", "tags")),
     )
     dataset = await get(conn, did)
@@ -69,14 +118,24 @@ async def create(
             object=str(did),
             hint="choose another name",
         )
+    refuse_deleted(dataset)
     return dataset
 
 
-async def get(conn: Connection, did: Did) -> Dataset:
-    """The dataset of that name; DatasetNotFound tells which names come near."""
-    row = await conn.fetchrow(GET, *did)
+async def get(conn: Connection, did: Did, version: int | None = None) -> Dataset:
+    """The dataset of that name, its latest version unless one is named; also one that is deleted.
+
+    DatasetNotFound tells which versions there are, or which names come near.
+    """
+    row = await conn.fetchrow(GET, *did, version)
     if row is not None:
         return Dataset.model_validate(dict(row))
+    if version is not None and (known := await versions(conn, did)):
+        raise DatasetNotFound(
+            f"there is no version {version} of {did}",
+            object=f"{did}@{version}",
+            hint=f"versions are {', '.join(str(dataset.version) for dataset in known)}",
+        )
     misses = await near.misses(conn, did)
     raise DatasetNotFound(
         f"there is no dataset {did}",
@@ -85,6 +144,47 @@ async def get(conn: Connection, did: Did) -> Dataset:
         if misses
         else "search with a pattern, as in 'mc26*EVNT*'",
     )
+
+
+async def by_id(conn: Connection, dataset_id: int, *, lock: bool = False) -> Dataset:
+    """The dataset of that id, kept to this transaction if ``lock``."""
+    row = await conn.fetchrow(LOCK if lock else BY_ID, dataset_id)
+    if row is None:
+        raise DatasetNotFound(
+            f"there is no dataset with id {dataset_id}", object=str(dataset_id), hint="ask for it by its name"
+        )
+    return Dataset.model_validate(dict(row))
+
+
+async def versions(conn: Connection, did: Did) -> list[Dataset]:
+    """All versions of a name, oldest first."""
+    return [Dataset.model_validate(dict(row)) for row in await conn.fetch(VERSIONS, *did)]
+
+
+async def new_version(conn: Connection, did: Did, owner: str) -> Dataset:
+    """The next version of a closed dataset: open, with the same content, and from now on what the name means.
+
+    The old version stays as it is, with its subscriptions: those of the new one are wishes of their own. Repeated
+    before the new version is closed, it answers that one. Raises DatasetConflict if the first one is still open.
+    """
+    old = await get(conn, did)
+    assert old.id is not None
+    # As in add_files: with its files locked, no copy is counted for the old members and not for the new ones.
+    await conn.fetchval(LOCK_MEMBERS, old.id)
+    old = await by_id(conn, old.id, lock=True)
+    if not old.latest:  # another caller was faster
+        return await get(conn, did)
+    refuse_deleted(old)
+    if old.state == DatasetState.OPEN:
+        if old.version > 1:
+            return old
+        raise DatasetConflict(f"{did} is open", object=str(did), hint="add the files to it, or close it first")
+    await conn.execute(RETIRE, old.id)
+    new = Dataset.model_validate(dict((await conn.fetch(NEXT, old.id, owner))[0]))
+    await conn.execute(COPY_CHILDREN if old.kind == DatasetKind.CONTAINER else COPY_MEMBERS, old.id, new.id)
+    await conn.execute(COPY_COUNTERS, old.id, new.id)
+    await history.note(conn, "version", str(did), owner, f"version {new.version} begins with {new.files} files")
+    return new
 
 
 async def add_files(conn: Connection, dataset_id: int, file_ids: Sequence[int]) -> list[int]:
@@ -96,13 +196,16 @@ async def add_files(conn: Connection, dataset_id: int, file_ids: Sequence[int]) 
     """
     # The files are locked against arrivals, which would count copies for the datasets they see.
     await files.lock(conn, file_ids)
-    dataset = await conn.fetchrow(LOCK, dataset_id)
-    if dataset is None:
-        raise _unknown(dataset_id)
-    if dataset["state"] == DatasetState.CLOSED:
+    dataset = await by_id(conn, dataset_id, lock=True)
+    did = Did(dataset.scope, dataset.name)
+    refuse_deleted(dataset)
+    if dataset.kind == DatasetKind.CONTAINER:
+        raise DatasetConflict(f"{did} is a container", object=str(did), hint="it takes datasets, not files")
+    if dataset.state == DatasetState.CLOSED:
         if await conn.fetchval(STRANGERS, dataset_id, file_ids):
-            did = Did(dataset["scope"], dataset["name"])
-            raise DatasetClosed(f"{did} is closed", object=str(did), hint="put the files into a new dataset")
+            raise DatasetClosed(
+                f"{did} is closed", object=str(did), hint="begin a new version, or put the files into a new dataset"
+            )
         return []
     new = [row["file_id"] for row in await conn.fetch(JOIN, dataset_id, file_ids)]
     if new:
@@ -115,10 +218,9 @@ async def add_files(conn: Connection, dataset_id: int, file_ids: Sequence[int]) 
 
 async def close(conn: Connection, dataset_id: int) -> bool:
     """Freeze the content for ever, and tell ``hooks.closed``; False if it was closed already."""
-    dataset = await conn.fetchrow(LOCK, dataset_id)
-    if dataset is None:
-        raise _unknown(dataset_id)
-    if dataset["state"] == DatasetState.CLOSED:
+    dataset = await by_id(conn, dataset_id, lock=True)
+    refuse_deleted(dataset)
+    if dataset.state == DatasetState.CLOSED:
         return False
     await conn.execute(CLOSE, dataset_id)
     # An arrival that counts now either has counted before the next statement, or will see the dataset closed.
@@ -128,7 +230,29 @@ async def close(conn: Connection, dataset_id: int) -> bool:
     return True
 
 
-def _unknown(dataset_id: int) -> DatasetNotFound:
-    return DatasetNotFound(
-        f"there is no dataset with id {dataset_id}", object=str(dataset_id), hint="ask for it by its name"
+async def set_lifetime(conn: Connection, dataset_id: int, expires_at: datetime | None, actor: str) -> Dataset:
+    """When it is deleted by itself, unless somebody needs it then; None: never."""
+    dataset = await by_id(conn, dataset_id, lock=True)
+    refuse_deleted(dataset)
+    words = f"it lives until {expires_at:%Y-%m-%d %H:%M} UTC" if expires_at else "it lives until somebody deletes it"
+    await history.note(conn, "lifetime", versioned(dataset), actor, words)
+    return Dataset.model_validate(dict((await conn.fetch(SET_LIFETIME, dataset_id, expires_at))[0]))
+
+
+def versioned(dataset: Dataset) -> str:
+    """Its name as documents have it: with its version, unless that is the latest."""
+    return f"{dataset.scope}:{dataset.name}" + ("" if dataset.latest else f"@{dataset.version}")
+
+
+def refuse_deleted(dataset: Dataset) -> None:
+    """Raises DatasetDeleted, which says whether it can be brought back."""
+    if dataset.deleted_at is None and dataset.state != DatasetState.DELETED:
+        return
+    name = versioned(dataset)
+    raise DatasetDeleted(
+        f"{name} is deleted",
+        object=name,
+        hint="choose another name: its files are let go"
+        if dataset.state == DatasetState.DELETED
+        else f"bring it back before {dataset.purge_at:%Y-%m-%d %H:%M} UTC: `prodchain dataset undelete {name}`",
     )
