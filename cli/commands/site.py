@@ -1,11 +1,12 @@
 """``prodchain site``: places with storages and queues."""
 
+import json
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from ..errors import NotAllowed, NotFound
+from ..errors import FailedWork, NotAllowed, NotFound, Usage
 from ..options import chosen
 from ..output import Column, draw_table, on_terminal, say, show_item, show_items, show_json
 from ..pick import pick
@@ -91,6 +92,57 @@ def apply(
         say("nothing changes: the sites are what the file says")
     elif dry_run:
         say("nothing was changed: this was a dry run")
+
+
+@app.command("import-cric")
+def import_cric(
+    queues: Annotated[Path, typer.Option(metavar="FILE", help="JSON of CRIC's panda queues.")],
+    endpoints: Annotated[Path, typer.Option(metavar="FILE", help="JSON of CRIC's DDM endpoints.")],
+    out: Annotated[Path, typer.Option("-o", "--out", metavar="DIR", help="New folder for the declaration.")],
+    home: Annotated[str | None, typer.Option(help="Endpoint where results end up; else a queue's.")] = None,
+) -> None:
+    """Write a declaration of what CRIC's documents describe: a file for each site, to look at and then to apply.
+
+    Examples:
+      prodchain site import-cric --queues pandaqueues.json --endpoints ddmendpoints.json -o sites.d
+      prodchain site apply sites.d --dry-run
+    """
+    from prodchain.broker import cric, sitefile
+
+    if out.exists() and any(out.iterdir()):
+        raise Usage("the folder is not empty", object=str(out), hint="name a new folder: nothing is overwritten")
+    found = cric.convert(_json(queues), _json(endpoints), home)
+    if "00-home.toml" not in found.files:
+        reason = found.notes[-1] if found.notes else "there is no endpoint"
+        raise FailedWork(f"no declaration: {reason}", object=str(endpoints), hint="name a --home that was imported")
+    declared = sitefile.parse_all(found.files, out)  # what is written can be applied
+    out.mkdir(parents=True, exist_ok=True)
+    for name, text in found.files.items():
+        (out / name).write_text(text)
+    for note in found.notes:
+        say(note)
+    counts = {name: len(getattr(declared, name)) for name in ("sites", "storages", "queues")}
+    if chosen().json:
+        show_json({**counts, "files": sorted(found.files), "notes": found.notes})
+    else:
+        say(f"{out}: {', '.join(f'{number} {name}' for name, number in counts.items())}")
+
+
+def _json(path: Path) -> Any:
+    """A CRIC document: a table by name, or a list of tables."""
+    try:
+        document = json.loads(path.read_bytes())
+        if not isinstance(document, dict | list):
+            raise ValueError("it is neither a table nor a list")
+        entries = document.values() if isinstance(document, dict) else document
+        if not all(isinstance(entry, dict) for entry in entries):
+            raise ValueError("its entries are no tables")
+    except FileNotFoundError:
+        raise NotFound("no such file", object=str(path), hint="name a document that CRIC answered") from None
+    except (OSError, ValueError) as error:
+        hint = "save what CRIC's query answers with ?json"
+        raise Usage(f"not a CRIC document: {error}", object=str(path), hint=hint) from None
+    return document
 
 
 @app.command()
