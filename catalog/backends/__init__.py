@@ -7,7 +7,7 @@ from urllib.parse import unquote, urlsplit
 
 from ..errors import BadStorage
 from .base import Backend
-from .credentials import credentials
+from .credentials import credentials, stamp
 
 BACKENDS = {
     "file": "local:Local",
@@ -39,12 +39,12 @@ def place(url: str) -> Place:
             hint=f"use one of {', '.join(BACKENDS)}",
         )
     path = unquote(parts.path) if parts.scheme != "file" else url.removeprefix("file:").removeprefix("//")
-    return Place(url, _backend(parts.scheme, parts.netloc), path)
+    return Place(url, _backend(parts.scheme, parts.netloc, stamp(f"{parts.scheme}://{parts.netloc}")), path)
 
 
 @lru_cache(maxsize=256)
-def _backend(scheme: str, netloc: str) -> Backend:
-    """One for each server, kept: it holds the connections."""
+def _backend(scheme: str, netloc: str, _: str) -> Backend:
+    """One for each server and its credentials, kept: it holds the connections."""
     module, _, name = BACKENDS[scheme].partition(":")
     try:
         kind = getattr(import_module(f".{module}", __package__), name)
@@ -59,6 +59,5 @@ def _backend(scheme: str, netloc: str) -> Backend:
 
 
 def forget() -> None:
-    """Let go of all connections and credentials; the next use makes new ones."""
+    """Let go of all connections; the next use makes new ones."""
     _backend.cache_clear()
-    credentials.cache_clear()
