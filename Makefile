@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 FOLDERS := broker catalog cli flows pilot_agent tasks
 
-.PHONY: install demo test acceptance lint services clean
+.PHONY: install demo test acceptance lint services rucio clean
 
 install: .venv/installed build/ns
 
@@ -41,6 +41,14 @@ services:
 		openssh-client python3-gfal2 gfal2-plugin-http
 	mkdir -p build/openssh && cd build/openssh && apt-get download --quiet openssh-server libwrap0 && \
 		for package in *.deb; do dpkg --extract $$package . && rm $$package; done
+
+# A Rucio server for the tests of the external catalog, in an environment of its own: it pins what we do not.
+rucio: build/rucio-venv/.installed-41.5.1
+
+build/rucio-venv/.installed-41.5.1:
+	$(PYTHON) -m venv --clear build/rucio-venv
+	build/rucio-venv/bin/pip install --quiet --disable-pip-version-check rucio==41.5.1 'psycopg[binary]>=3.2' gunicorn
+	touch $@
 
 clean:
 	rm -rf .venv build dist *.egg-info

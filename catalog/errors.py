@@ -17,7 +17,10 @@ CatalogError
   FileConflict       the name is taken by a file with other content
   FileMissing        an expected file is not at its storage
   ChecksumMismatch   a copy differs from what the catalog knows
-  HookMissing        a hold was satisfied in a process that cannot act on it
+  ExternalCatalog    the external catalog (Rucio) refused, in its own words
+    ExternalDenied       credentials that it does not take, or that are not allowed to do it
+    ExternalUnreachable  it does not answer
+  HookMissing        a process that lacks a hook was about to release, or to delete, what it knows too little of
 """
 
 from typing import ClassVar
@@ -109,6 +112,21 @@ class FileMissing(CatalogError):
 class ChecksumMismatch(CatalogError):
     code = "checksum-mismatch"
     status = 409
+
+
+class ExternalCatalog(CatalogError):
+    code = "external-catalog"
+    status = 409
+
+
+class ExternalDenied(ExternalCatalog):
+    code = "external-denied"
+    status = 403
+
+
+class ExternalUnreachable(ExternalCatalog):
+    code = "external-unreachable"
+    status = 503
 
 
 class HookMissing(CatalogError):

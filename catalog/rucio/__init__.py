@@ -1,0 +1,1 @@
+"""Rucio as the external catalog: our mover moves, a Rucio server records."""
