@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from prodchain.catalog import holds, hooks
 
 from .database import Connection
-from .jobs import deliver_holder
+from .jobs import deliver_holder, lock, release_holder
+from .states import ON_PILOT, TASK_FINAL, JobState
 
 
 async def release(conn: Connection, holders: Sequence[str]) -> None:
@@ -46,6 +47,88 @@ async def consume(conn: Connection, dataset_id: int, files: Sequence[int] = ()) 
     await conn.execute("SELECT pg_notify('prodchain_work', 'generate')")
 
 
+_NEEDED = """
+SELECT t.input_id AS id, 'task ' || t.id || ' (' || t.state || '), which reads it' AS who
+FROM task t WHERE t.input_id = ANY($1::bigint[]) AND t.state <> ALL($2)
+UNION ALL
+SELECT t.output_id, 'task ' || t.id || ' (' || t.state || '), which fills it'
+FROM task t WHERE t.output_id = ANY($1::bigint[]) AND t.state <> ALL($2)
+UNION ALL
+SELECT s.id, 'task ' || t.id || ' (' || t.state || '), which fills it'
+FROM dataset s
+JOIN dataset d ON d.scope = s.scope AND d.name = regexp_replace(s.name, '_sub[.][^.]+$', '')
+JOIN task t ON t.output_id = d.id
+WHERE s.id = ANY($1::bigint[]) AND s.kind = 'sub' AND t.state <> ALL($2)
+ORDER BY 1, 2
+"""
+
+
+async def needed(conn: Connection, dataset_ids: Sequence[int]) -> dict[int, list[str]]:
+    """The tasks that read a dataset or fill it (or the one it is a part of) and are not over."""
+    who: dict[int, list[str]] = {}
+    for row in await conn.fetch(_NEEDED, dataset_ids, list(TASK_FINAL)):
+        who.setdefault(row["id"], []).append(row["who"])
+    return who
+
+
+_READS = """
+SELECT i.file_id, 'job ' || min(j.id) || ' reads it there' AS who
+FROM job_input i JOIN job j ON j.id = i.job_id JOIN queue q ON q.id = j.queue_id
+WHERE i.file_id = ANY($2::bigint[]) AND q.storage_id = $1 AND j.state = ANY($3) GROUP BY i.file_id
+UNION ALL
+SELECT m.file_id, 'there is where task ' || min(t.id) || ' puts it'
+FROM dataset_file m JOIN dataset d ON d.id = m.dataset_id JOIN task t ON t.output_id = d.id
+WHERE m.file_id = ANY($2::bigint[]) AND t.destination_id = $1 AND d.deleted_at IS NULL GROUP BY m.file_id
+"""
+_READERS = [JobState.ASSIGNED, JobState.ACTIVATED, *ON_PILOT]
+
+
+async def reads(conn: Connection, storage_id: int, file_ids: Sequence[int]) -> dict[int, str]:
+    """Copies that a job was sent to, and results at their destination."""
+    rows = await conn.fetch(_READS, storage_id, file_ids, _READERS)
+    return {row["file_id"]: row["who"] for row in rows}
+
+
+_WAITS = """
+SELECT 'release:' || j.id AS holder, i.file_id
+FROM job_input i JOIN job j ON j.id = i.job_id JOIN queue q ON q.id = j.queue_id
+WHERE i.file_id = ANY($2::bigint[]) AND q.storage_id = $1 AND j.state = 'assigned'
+UNION ALL
+SELECT h.holder, f.id
+FROM file f JOIN dataset_file m ON m.file_id = f.id
+JOIN hold h ON h.dataset_id = m.dataset_id AND h.storage_id = $1 AND h.holder LIKE 'deliver:%'
+JOIN job j ON j.id = split_part(h.holder, ':', 2)::bigint
+WHERE f.id = ANY($2::bigint[]) AND j.spec -> 'outputs' @> jsonb_build_array(jsonb_build_object('lfn', f.name))
+"""
+_RELEASED = """
+SELECT DISTINCT j.id FROM job_input i JOIN job j ON j.id = i.job_id JOIN queue q ON q.id = j.queue_id
+WHERE i.file_id = ANY($2::bigint[]) AND q.storage_id = $1 AND j.state = 'activated'
+"""
+
+
+async def removed(conn: Connection, storage_id: int, file_ids: Sequence[int]) -> list[tuple[str, int]]:
+    """Copies are gone: jobs that wait there for others wait for these again, released ones go back to the brokerage.
+
+    A job that is with a pilot fails when it fetches its inputs, and its work gets a new attempt.
+    """
+    waits = [(row["holder"], row["file_id"]) for row in await conn.fetch(_WAITS, storage_id, file_ids)]
+    released = [row["id"] for row in await conn.fetch(_RELEASED, storage_id, file_ids)]
+    if released:
+        jobs = await lock(conn, released)
+        back = [job for job in jobs if jobs[job].state == JobState.ACTIVATED]
+        await holds.drop(conn, [release_holder(job) for job in back])
+        await conn.execute(
+            """
+            UPDATE job SET state = 'defined', queue_id = NULL, assignment_id = NULL, spec = '{}', actor = 'catalog',
+                   reason = 'a copy of its input is gone: the brokerage decides anew', changed_at = now()
+            WHERE id = ANY($1)
+            """,
+            back,
+        )
+        await conn.execute("SELECT pg_notify('prodchain_work', 'place')")
+    return waits
+
+
 def _jobs(holders: Sequence[str], prefix: str) -> list[int]:
     return [int(holder.removeprefix(prefix)) for holder in holders if holder.startswith(prefix)]
 
@@ -55,3 +138,6 @@ def install() -> None:
     hooks.satisfied = release
     hooks.files_added = consume
     hooks.closed = consume
+    hooks.needed = needed
+    hooks.reads = reads
+    hooks.removed = removed

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from . import files
+from . import files, tombstones
 from .connection import Connection
 
 
@@ -56,6 +56,19 @@ FROM (SELECT hold_id, count(*) AS files FROM arrived GROUP BY hold_id) counted
 WHERE h.id = counted.hold_id
 RETURNING h.holder, h.missing
 """
+MISS_AGAIN = """
+WITH wish AS (
+    SELECT h.id, wish.file_id FROM unnest($2::text[], $3::bigint[]) AS wish (holder, file_id)
+    JOIN hold h USING (holder) WHERE h.missing > 0 AND h.storage_id = $1
+), lacking AS (
+    INSERT INTO hold_file (hold_id, file_id, storage_id) SELECT id, file_id, $1 FROM wish ORDER BY id, file_id
+    ON CONFLICT DO NOTHING
+    RETURNING hold_id
+)
+UPDATE hold h SET missing = h.missing + counted.files
+FROM (SELECT hold_id, count(*) AS files FROM lacking GROUP BY hold_id) counted
+WHERE h.id = counted.hold_id
+"""
 LOCK_HOLDERS = "SELECT id FROM hold WHERE holder = ANY($1::text[]) ORDER BY id FOR UPDATE"
 DROP = "DELETE FROM hold WHERE holder = ANY($1::text[])"
 NEEDING = "SELECT holder FROM hold WHERE dataset_id = $1 ORDER BY id"
@@ -80,6 +93,7 @@ async def place_many(conn: Connection, new: Sequence[NewHold]) -> dict[str, int]
     )
     pairs = [(hold.holder, file_id) for hold in new for file_id in hold.file_ids]
     await conn.execute(MISS, [row["id"] for row in placed], [p[0] for p in pairs], [p[1] for p in pairs])
+    await tombstones.move_on(conn, [(file_id, hold.storage_id) for hold in new for file_id in hold.file_ids])
     rows = await conn.fetch(MISSING, [h.holder for h in new])
     return {row["holder"]: row["missing"] for row in rows}
 
@@ -91,6 +105,16 @@ async def count_down(conn: Connection, storage_id: int, file_ids: Sequence[int])
         return []
     rows = await conn.fetch(COUNT_DOWN, storage_id, file_ids, waiting)
     return sorted(row["holder"] for row in rows if row["missing"] == 0)
+
+
+async def miss_again(conn: Connection, storage_id: int, waits: Sequence[tuple[str, int]]) -> None:
+    """Copies are gone: put the files back on the lists of the holders that still wait there for others.
+
+    A holder that had all its files was told so, and is not called back.
+    """
+    holders, file_ids = [holder for holder, _ in waits], [file_id for _, file_id in waits]
+    await lock(conn, holders)
+    await conn.execute(MISS_AGAIN, storage_id, holders, file_ids)
 
 
 async def drop(conn: Connection, holders: Sequence[str]) -> None:

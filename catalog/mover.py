@@ -49,11 +49,8 @@ class Mover:
 
     async def clean(self, limit: int = 100) -> int:
         """Delete up to ``limit`` paths that are garbage; the number looked at."""
-        for looked in range(limit):
-            async with self._pool.acquire() as conn, conn.transaction():
-                if not await garbage.collect(conn):
-                    return looked
-        return limit
+        async with self._pool.acquire() as conn, conn.transaction():
+            return await garbage.collect(conn, limit)
 
     async def close(self) -> None:
         """Wait for the copies in hand and record them."""

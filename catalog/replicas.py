@@ -2,7 +2,8 @@
 
 from collections.abc import Sequence
 
-from . import files, holds, hooks, subscriptions
+from . import files, holds, hooks, queueing, subscriptions
+from . import garbage as rubbish
 from .connection import Connection
 
 INSERT = """
@@ -29,6 +30,39 @@ FROM (
 ) arrived
 WHERE t.storage_id = $1 AND t.file_id = arrived.file_id
 """
+REMOVE = """
+DELETE FROM replica r
+USING (
+    SELECT file_id FROM replica WHERE storage_id = $1 AND file_id = ANY($2::bigint[]) ORDER BY file_id FOR UPDATE
+) gone
+WHERE r.storage_id = $1 AND r.file_id = gone.file_id
+RETURNING r.file_id
+"""
+UNCOUNT = """
+UPDATE dataset_replica r SET files = r.files - gone.files, bytes = r.bytes - gone.bytes
+FROM (
+    SELECT r.dataset_id, counted.files, counted.bytes
+    FROM dataset_replica r JOIN (
+        SELECT m.dataset_id, count(*) AS files, sum(f.bytes) AS bytes
+        FROM dataset_file m JOIN file f ON f.id = m.file_id WHERE m.file_id = ANY($2::bigint[]) GROUP BY m.dataset_id
+    ) counted USING (dataset_id)
+    WHERE r.storage_id = $1 ORDER BY r.dataset_id FOR UPDATE OF r
+) gone
+WHERE r.dataset_id = gone.dataset_id AND r.storage_id = $1
+"""
+# A wish for what was there once, in a dataset that grows, was fulfilled once: it does not begin again.
+WISHED = """
+SELECT s.id, m.file_id, s.standing FROM dataset_file m
+JOIN subscription s ON s.dataset_id = m.dataset_id AND s.storage_id = $1
+JOIN dataset d ON d.id = m.dataset_id
+WHERE m.file_id = ANY($2::bigint[]) AND d.deleted_at IS NULL
+  AND (s.state = 'active' OR s.state = 'done' AND (s.standing OR d.state = 'closed'))
+"""
+WISH_AGAIN = """
+UPDATE subscription s SET state = 'active', done_at = NULL
+FROM (SELECT id FROM subscription WHERE id = ANY($1::bigint[]) AND state = 'done' ORDER BY id FOR UPDATE) wished
+WHERE s.id = wished.id
+"""
 
 
 async def arrive(conn: Connection, storage_id: int, file_ids: Sequence[int]) -> list[int]:
@@ -43,5 +77,28 @@ async def arrive(conn: Connection, storage_id: int, file_ids: Sequence[int]) -> 
     await conn.execute(FINISH_TRANSFERS, storage_id, file_ids)
     if new:
         await subscriptions.settle(conn, [row["dataset_id"] for row in grown])
-        await hooks.tell_satisfied(conn, await holds.count_down(conn, storage_id, new))
+        holders = await holds.count_down(conn, storage_id, new)
+        await hooks.tell_satisfied(conn, await subscriptions.fulfilled(conn, holders))
     return new
+
+
+async def remove(conn: Connection, storage_id: int, file_ids: Sequence[int], garbage: bool = True) -> list[int]:
+    """Forget copies, whoever needs them; the ids of those that were here. ``garbage``: their bytes are deleted too.
+
+    Keeps every counter. Who wished for them wishes again (a subscription that was done becomes active), who waits at
+    the storage for other files waits for these too, and both have a transfer queued.
+    """
+    await files.lock(conn, file_ids)
+    gone = [row["file_id"] for row in await conn.fetch(REMOVE, storage_id, file_ids)]
+    if not gone:
+        return []
+    await conn.execute(UNCOUNT, storage_id, gone)
+    wished = await conn.fetch(WISHED, storage_id, gone)
+    waits = await hooks.tell_removed(conn, storage_id, gone)
+    waits += [(subscriptions.holder(row["id"]), row["file_id"]) for row in wished if not row["standing"]]
+    await conn.execute(WISH_AGAIN, [row["id"] for row in wished])
+    await holds.miss_again(conn, storage_id, waits)
+    await queueing.again(conn, storage_id, gone)
+    if garbage:
+        await rubbish.add(conn, storage_id, gone)
+    return gone
