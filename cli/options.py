@@ -23,9 +23,9 @@ class Chosen:
     home: Path
     json: bool = False
 
-    def client(self, role: str = "user") -> Client:
+    def client(self, role: str = "user", *, timeout_s: float = 30) -> Client:
         """The broker of this home; ``role`` "admin" takes the administrator's token."""
-        return Client.from_settings(self.home, role=role)
+        return Client.from_settings(self.home, role=role, timeout_s=timeout_s)
 
 
 _chosen: ContextVar[Chosen] = ContextVar("chosen")

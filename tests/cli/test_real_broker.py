@@ -105,3 +105,19 @@ def test_exit_codes_follow_the_brokers_answers(sites: None, run: Run, tmp_path: 
     assert "[token-unknown]" in run("dataset", "close", NAME).err
     (credentials / "user.token").unlink()
     assert "[token-missing]" in run("dataset", "close", NAME).err
+
+
+def test_a_storage_is_tested_and_audited(sites: None, run: Run, tmp_path: Path) -> None:
+    tested = run("storage", "test", "A-DISK")
+    assert (tested.code, tested.out.splitlines()[0].split("\t")[:2]) == (0, ["put", "ok"])
+    (tmp_path / "a.root").write_bytes(b"x" * 1000)
+    assert run("put", "a.root", "--dataset", NAME).code == 0
+    assert run("storage", "audit", "A-DISK").code == 0
+    (stored,) = (path for path in (tmp_path / "storage").rglob("a.root"))
+    stored.unlink()
+    (tmp_path / "storage" / "a" / "stranger.txt").write_text("?")
+    found = run("storage", "audit", "A-DISK")
+    assert found.code == 1
+    assert "1 dark, 1 lost" in found.err
+    assert "dark\tstranger.txt\t1\t" in found.out
+    assert run("site", "history").out.split("\t")[2] == "root"

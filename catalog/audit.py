@@ -1,0 +1,179 @@
+"""A storage's own listing against the catalog: dark files, lost ones, and those of another size.
+
+The listing is a snapshot that takes its time: a copy that was registered since it began is not called lost, and a
+file that is on its way there or away from there is not called dark.
+"""
+
+import asyncio
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import datetime
+from itertools import islice
+
+from . import backends, badreplicas, history, sites
+from .connection import Connection, Pool
+from .models import Storage
+from .names import Did, path_of
+
+SLICE = 10_000
+"""Entries of the listing, or files of a repair, that are handled at once."""
+SHOWN = 1000
+"""Files of each sort that an audit names; all are counted."""
+SORTS = ("dark", "lost", "wrong_size", "partial")
+DARK_DAYS = 1
+"""Dark files that are given up wait so long for somebody to register them after all."""
+
+CREATE = 'CREATE TEMPORARY TABLE listing (path text COLLATE "C" NOT NULL, bytes bigint NOT NULL)'
+DROP = "DROP TABLE IF EXISTS listing, odd"
+# What is registered there, what is on its way there, and what waits for its deletion; paths as names.path_of makes
+# them (Rucio's hash).
+COMPARE = """
+CREATE TEMPORARY TABLE odd AS
+WITH known AS (
+    SELECT f.scope, f.name, f.id, f.bytes, r.created_at FROM replica r JOIN file f ON f.id = r.file_id
+    WHERE r.storage_id = {storage}
+    UNION ALL
+    SELECT f.scope, f.name, NULL, NULL, NULL FROM transfer t JOIN file f ON f.id = t.file_id
+    WHERE t.storage_id = {storage} AND t.state = 'queued'
+      AND NOT EXISTS (SELECT FROM replica r WHERE r.file_id = t.file_id AND r.storage_id = t.storage_id)
+    UNION ALL
+    SELECT g.scope, g.name, NULL, NULL, NULL FROM garbage g LEFT JOIN file f USING (scope, name)
+    WHERE g.storage_id = {storage}
+      AND NOT EXISTS (SELECT FROM replica r WHERE r.file_id = f.id AND r.storage_id = g.storage_id)
+), placed AS (
+    SELECT known.*,
+           CASE WHEN scope LIKE 'user%' OR scope LIKE 'group%' THEN replace(scope, '.', '/') ELSE scope END
+           || '/' || substr(hash, 1, 2) || '/' || substr(hash, 3, 2) || '/' || name COLLATE "C" AS path, true AS here
+    FROM known CROSS JOIN LATERAL (SELECT md5(scope || ':' || name) AS hash) h
+)
+SELECT path, listing.bytes AS there, placed.bytes AS known, placed.id AS file_id,
+       CASE WHEN placed.here IS NULL AND path ~ '[.]part-[0-9a-f-]+$' THEN 'partial'
+            WHEN placed.here IS NULL THEN 'dark'
+            WHEN listing.bytes IS NULL THEN 'lost'
+            ELSE 'wrong_size' END AS sort
+FROM placed FULL JOIN listing USING (path)
+WHERE placed.here IS NULL
+   OR placed.id IS NOT NULL AND listing.bytes IS NULL AND placed.created_at < {began}
+   OR placed.bytes <> listing.bytes
+"""
+LISTED = "SELECT count(*) FROM listing"
+REGISTERED = "SELECT coalesce(sum(files), 0)::bigint FROM storage_use WHERE storage_id = $1"
+COUNTS = "SELECT sort, count(*) AS files FROM odd GROUP BY sort"
+SOME = "SELECT path, there, known, file_id FROM odd WHERE sort = ANY($1) AND path > $2 ORDER BY path LIMIT $3"
+GIVE_UP = """
+INSERT INTO garbage (storage_id, scope, name, not_before)
+SELECT $1, dark.scope, dark.name, now() + make_interval(days => $4)
+FROM unnest($2::text[], $3::text[]) AS dark (scope, name)
+"""
+
+
+@dataclass(frozen=True)
+class Odd:
+    """A path below the storage's URL: the bytes that are there, and those that the catalog knows (None: nothing)."""
+
+    path: str
+    there: int | None
+    known: int | None
+
+
+@dataclass
+class Audit:
+    """What a comparison found, and what was done about it."""
+
+    storage: str
+    began: datetime
+    listed: int
+    registered: int
+    counts: dict[str, int]
+    """Files by sort: ``dark`` (the catalog does not know them there), ``lost`` (registered, but not there),
+    ``wrong_size``, ``partial`` (left behind by copies that were broken off; the mover sweeps them)."""
+    files: dict[str, list[Odd]] = field(default_factory=dict)
+    declared_bad: int = 0
+    given_up: int = 0
+
+    @property
+    def clean(self) -> bool:
+        return not any(self.counts.values())
+
+
+async def compare(pool: Pool, name: str, *, actor: str = "", declare: bool = False, give_up: bool = False) -> Audit:
+    """Compare what the storage lists with what is registered there. It reads the whole listing, not the files.
+
+    ``declare``: lost copies and those of another size are declared bad, so that they are made again from good ones.
+    ``give_up``: dark files at a path of ours are deleted after a day, unless somebody registers them.
+    """
+    async with pool.acquire() as conn:
+        storage = await sites.storage(conn, name)
+        assert storage.id is not None
+        began: datetime = await conn.fetchval("SELECT clock_timestamp()")
+        try:
+            await conn.execute(CREATE)
+            await _list(conn, storage.url)
+            await conn.execute(COMPARE.format(storage=storage.id, began=f"'{began.isoformat()}'::timestamptz"))
+            counts = dict.fromkeys(SORTS, 0) | {row["sort"]: row["files"] for row in await conn.fetch(COUNTS)}
+            found = Audit(
+                name, began, await conn.fetchval(LISTED), await conn.fetchval(REGISTERED, storage.id), counts
+            )
+            for sort in SORTS:
+                rows = await conn.fetch(SOME, [sort], "", SHOWN)
+                found.files[sort] = [Odd(row["path"], row["there"], row["known"]) for row in rows]
+            if declare:
+                found.declared_bad = await _declare(conn, storage, actor)
+            if give_up:
+                found.given_up = await _give_up(conn, storage, actor)
+        finally:
+            await conn.execute(DROP)
+    return found
+
+
+async def _list(conn: Connection, url: str) -> None:
+    """Write the listing into its table, slice by slice, while a thread reads it from the storage."""
+    entries = await asyncio.to_thread(lambda: _entries(url))
+    while rows := await asyncio.to_thread(lambda: list(islice(entries, SLICE))):
+        await conn.copy_records_to_table("listing", records=rows)
+
+
+def _entries(url: str) -> Iterator[tuple[str, int]]:
+    """Paths below the storage's URL; servers differ in how many slashes they begin with."""
+    place = backends.place(url)
+    root = re.sub("/+", "/", f"/{place.path}/")
+    for entry in place.backend.list(place.path):
+        yield re.sub("/+", "/", f"/{entry.path}").removeprefix(root), entry.bytes
+
+
+async def _declare(conn: Connection, storage: Storage, actor: str) -> int:
+    """Copies that are not what they should be; one transaction for each slice."""
+    done, after = 0, ""
+    while rows := await conn.fetch(SOME, ["lost", "wrong_size"], after, SLICE):
+        async with conn.transaction():
+            for words, gone in (("not there", True), ("of another size there", False)):
+                ids = [row["file_id"] for row in rows if (row["there"] is None) is gone]
+                if ids:
+                    await badreplicas.bad(conn, storage.id or 0, ids, actor, f"an audit found it {words}")
+        done, after = done + len(rows), rows[-1]["path"]
+    return done
+
+
+async def _give_up(conn: Connection, storage: Storage, actor: str) -> int:
+    done, after = 0, ""
+    while rows := await conn.fetch(SOME, ["dark"], after, SLICE):
+        after = rows[-1]["path"]
+        ours = [did for row in rows if (did := did_at(row["path"])) is not None]
+        async with conn.transaction():
+            await conn.execute(
+                GIVE_UP, storage.id, [did.scope for did in ours], [did.name for did in ours], DARK_DAYS
+            )
+        done += len(ours)
+    if done:
+        text = f"an audit gave up {done} dark files: they are deleted in {DARK_DAYS} day unless registered"
+        await history.note(conn, "audit", storage.name, actor, text)
+    return done
+
+
+def did_at(path: str) -> Did | None:
+    """The file whose path this is, None if no file of ours would lie there."""
+    folder, _, name = path.rpartition("/")
+    scope = folder.rsplit("/", 2)[0].replace("/", ".")
+    did = Did(scope, name)
+    return did if scope and path_of(did) == path else None
