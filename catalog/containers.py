@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from . import datasets, history
+from . import datasets, history, subscriptions, withdrawals
 from .connection import Connection
 from .datasets import versioned
 from .errors import ContainerCycle, DatasetClosed, DatasetConflict, DatasetNotFound
@@ -108,6 +108,7 @@ async def add(conn: Connection, container_id: int, child_ids: Sequence[int], act
     if inside := await conn.fetchval(ABOVE, container_id, child_ids):
         raise _cycle(container, children[inside])
     new = [row["child_id"] for row in await conn.fetch(ADD, container_id, list(child_ids))]
+    await subscriptions.adopt(conn, container_id, new)
     await _note(conn, container, actor, "gets", [children[child_id] for child_id in new])
     return new
 
@@ -118,6 +119,7 @@ async def remove(conn: Connection, container_id: int, child_ids: Sequence[int], 
     gone = [row["child_id"] for row in await conn.fetch(REMOVE, container_id, list(child_ids))]
     rows = await conn.fetch(LOCK_CHILDREN, gone)
     await _note(conn, container, actor, "loses", [Dataset.model_validate(dict(row)) for row in rows])
+    await withdrawals.leave(conn, container_id)
     return gone
 
 

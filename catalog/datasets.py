@@ -225,7 +225,7 @@ async def close(conn: Connection, dataset_id: int) -> bool:
     await conn.execute(CLOSE, dataset_id)
     # An arrival that counts now either has counted before the next statement, or will see the dataset closed.
     await conn.execute(LOCK_REPLICAS, dataset_id)
-    await subscriptions.settle(conn, [dataset_id])
+    await subscriptions.settle(conn, [dataset_id], closed=True)
     await hooks.tell_closed(conn, dataset_id)
     return True
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from . import files, holds, hooks, queueing, subscriptions
+from . import files, holds, hooks, queueing, recovery, subscriptions
 from . import garbage as rubbish
 from .connection import Connection
 
@@ -60,7 +60,12 @@ WHERE m.file_id = ANY($2::bigint[]) AND d.deleted_at IS NULL
 """
 WISH_AGAIN = """
 UPDATE subscription s SET state = 'active', done_at = NULL
-FROM (SELECT id FROM subscription WHERE id = ANY($1::bigint[]) AND state = 'done' ORDER BY id FOR UPDATE) wished
+FROM (
+    SELECT id FROM subscription
+    WHERE state = 'done' AND id IN (SELECT unnest($1::bigint[]) UNION
+                                    SELECT container_id FROM subscription_part WHERE part_id = ANY($1))
+    ORDER BY id FOR UPDATE
+) wished
 WHERE s.id = wished.id
 """
 
@@ -77,6 +82,7 @@ async def arrive(conn: Connection, storage_id: int, file_ids: Sequence[int]) -> 
     await conn.execute(FINISH_TRANSFERS, storage_id, file_ids)
     if new:
         await subscriptions.settle(conn, [row["dataset_id"] for row in grown])
+        await recovery.arrived(conn, storage_id, new)
         holders = await holds.count_down(conn, storage_id, new)
         await hooks.tell_satisfied(conn, await subscriptions.fulfilled(conn, holders))
     return new
