@@ -43,6 +43,9 @@ class DatasetKind(StrEnum):
 BOOKKEEPING = (DatasetKind.DISPATCH, DatasetKind.SUB)
 """Kinds that the system makes for itself: hidden from listings unless asked for."""
 
+SHOWN = "latest AND deleted_at IS NULL AND kind NOT IN ('dispatch', 'sub')"
+"""Which datasets a listing shows unless more is asked for; these have indexes of their own."""
+
 
 class DatasetState(StrEnum):
     OPEN = "open"
@@ -171,8 +174,25 @@ class Dataset(SQLModel, table=True):
     __table_args__ = (
         Index("dataset_did", "scope", "name", "version", unique=True),
         Index("dataset_latest", "scope", "name", unique=True, postgresql_where=text("latest")),
-        Index("dataset_name", "name"),
-        Index("dataset_expires", "expires_at", postgresql_where=text("expires_at IS NOT NULL")),
+        Index("dataset_name", "name", "scope", "version"),
+        Index("dataset_shown", "name", "scope", "version", postgresql_include=["id"], postgresql_where=text(SHOWN)),
+        Index("dataset_created", "created_at", "id", postgresql_where=text(SHOWN)),
+        Index("dataset_owner", "owner", postgresql_where=text(SHOWN)),
+        Index(
+            "dataset_grams",
+            text("name_grams(scope, name)"),
+            postgresql_using="gin",
+            postgresql_where=text(SHOWN),
+        ),
+        Index(
+            "dataset_expires", "expires_at", "id", postgresql_where=text("expires_at IS NOT NULL AND deleted_at IS NULL")
+        ),
+        Index(
+            "dataset_over",
+            "closed_at",
+            "id",
+            postgresql_where=text("kind IN ('dispatch', 'sub') AND closed_at IS NOT NULL AND deleted_at IS NULL"),
+        ),
         Index("dataset_purge", "purge_at", postgresql_where=text("purge_at IS NOT NULL")),
     )
 
@@ -261,6 +281,7 @@ class DatasetReplica(SQLModel, table=True):
     """How much of a dataset a storage has; complete when ``files`` equals the dataset's."""
 
     __tablename__ = "dataset_replica"
+    __table_args__ = (Index("dataset_replica_storage", "storage_id", "dataset_id"),)
 
     dataset_id: int = Field(sa_column=big_ref("dataset.id", primary=True))
     storage_id: int = Field(sa_column=small_ref("storage.id", primary=True))
@@ -329,7 +350,7 @@ class Subscription(SQLModel, table=True):
         Index(
             "subscription_expires",
             "expires_at",
-            postgresql_where=text("state = 'active' AND expires_at IS NOT NULL"),
+            postgresql_where=text("state IN ('active', 'done') AND expires_at IS NOT NULL"),
         ),
     )
 
@@ -418,7 +439,14 @@ class Transfer(SQLModel, table=True):
         _queue("new", "storage_id", text("priority DESC"), text("bytes DESC"), "file_id"),
         _queue("ready", *_LANE, text("priority DESC"), text("bytes DESC"), "queued_at", "file_id"),
         _queue("active", "source_id", "storage_id", "batch"),
-        _queue("stage", "source_id", text("priority DESC"), "queued_at"),
+        Index(
+            "transfer_stage",
+            "source_id",
+            text("priority DESC"),
+            "queued_at",
+            postgresql_where=text("state = 'queued' AND phase = 'stage' AND stage_id IS NULL"),
+        ),
+        Index("transfer_staging", "stage_id", postgresql_where=text("stage_id IS NOT NULL")),
         Index(
             "transfer_due",
             "not_before",
@@ -527,11 +555,35 @@ class CatalogEvent(SQLModel, table=True):
     text: str
 
 
-class Unrecorded(SQLModel, table=True):
-    """A dataset that changed since the external catalog (Rucio) was told; kept only while there is one."""
+class Recording(SQLModel, table=True):
+    """The external catalog (Rucio) that is told of changes, while there is one; what it takes is the agents' setting.
 
-    dataset_id: int = Field(sa_column=big_ref("dataset.id", primary=True))
+    ``caught_up``: everything that was there when it was switched on is in ``unrecorded``.
+    """
+
+    url: str = Field(primary_key=True)
+    caught_up: bool = False
     since: datetime = Field(default_factory=now, sa_column=time_column())
+
+
+class Unrecorded(SQLModel, table=True):
+    """A change of a dataset that the external catalog was not told of yet; a dataset may have several.
+
+    Rows are only added, so that who changes a dataset never waits for who records it. After ``attempts`` that failed
+    with ``error`` it is tried again from ``not_before`` on.
+    """
+
+    __table_args__ = (
+        Index("unrecorded_due", "not_before"),
+        Index("unrecorded_dataset", "dataset_id"),
+    )
+
+    id: int | None = Field(default=None, sa_column=big_key())
+    dataset_id: int = Field(sa_type=BigInteger)
+    since: datetime = Field(default_factory=now, sa_column=time_column())
+    not_before: datetime = Field(default_factory=now, sa_column=time_column())
+    attempts: int = 0
+    error: str | None = None
 
 
 def give_database_defaults() -> None:

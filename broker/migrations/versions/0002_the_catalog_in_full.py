@@ -15,7 +15,7 @@ from sqlalchemy.dialects import postgresql
 revision = "0002"
 down_revision = "0001"
 
-FILES = ("0002_guards.sql", "0002_queue.sql")
+FILES = ("0002_guards.sql", "0002_search.sql", "0002_queue.sql", "0002_record.sql")
 
 
 def upgrade() -> None:
@@ -73,15 +73,24 @@ def upgrade() -> None:
     )
     op.create_index("dataset_child_child", "dataset_child", ["child_id"], unique=False)
     op.create_table(
+        "recording",
+        sa.Column("url", sa.String(), nullable=False),
+        sa.Column("caught_up", sa.Boolean(), server_default=sa.text("'False'"), nullable=False),
+        sa.Column("since", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
+        sa.PrimaryKeyConstraint("url"),
+    )
+    op.create_table(
         "unrecorded",
+        sa.Column("id", sa.BigInteger(), sa.Identity(always=False), nullable=False),
         sa.Column("dataset_id", sa.BigInteger(), nullable=False),
         sa.Column("since", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
-        sa.ForeignKeyConstraint(
-            ["dataset_id"],
-            ["dataset.id"],
-        ),
-        sa.PrimaryKeyConstraint("dataset_id"),
+        sa.Column("not_before", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
+        sa.Column("attempts", sa.Integer(), server_default=sa.text("'0'"), nullable=False),
+        sa.Column("error", sa.String(), nullable=True),
+        sa.PrimaryKeyConstraint("id"),
     )
+    op.create_index("unrecorded_due", "unrecorded", ["not_before"], unique=False)
+    op.create_index("unrecorded_dataset", "unrecorded", ["dataset_id"], unique=False)
     op.create_table(
         "bad_replica",
         sa.Column("id", sa.BigInteger(), sa.Identity(always=False), nullable=False),
@@ -175,12 +184,41 @@ def upgrade() -> None:
     op.add_column("dataset", sa.Column("deleted_at", sa.DateTime(timezone=True), nullable=True))
     op.add_column("dataset", sa.Column("purge_at", sa.DateTime(timezone=True), nullable=True))
     op.add_column("dataset", sa.Column("meta", postgresql.JSONB(astext_type=sa.Text()), nullable=True))
+    op.drop_index("dataset_expires", table_name="dataset")
+    op.create_index(
+        "dataset_expires",
+        "dataset",
+        ["expires_at", "id"],
+        unique=False,
+        postgresql_where=sa.text("expires_at IS NOT NULL AND deleted_at IS NULL"),
+    )
+    op.create_index(
+        "dataset_over",
+        "dataset",
+        ["closed_at", "id"],
+        unique=False,
+        postgresql_where=sa.text("kind IN ('dispatch', 'sub') AND closed_at IS NOT NULL AND deleted_at IS NULL"),
+    )
     op.drop_index("dataset_did", table_name="dataset")
     op.create_index("dataset_did", "dataset", ["scope", "name", "version"], unique=True)
     op.create_index("dataset_latest", "dataset", ["scope", "name"], unique=True, postgresql_where=sa.text("latest"))
     op.create_index(
         "dataset_purge", "dataset", ["purge_at"], unique=False, postgresql_where=sa.text("purge_at IS NOT NULL")
     )
+    op.drop_index("dataset_name", table_name="dataset")
+    op.create_index("dataset_name", "dataset", ["name", "scope", "version"], unique=False)
+    shown = sa.text("latest AND deleted_at IS NULL AND kind NOT IN ('dispatch', 'sub')")
+    op.create_index(
+        "dataset_shown",
+        "dataset",
+        ["name", "scope", "version"],
+        unique=False,
+        postgresql_include=["id"],
+        postgresql_where=shown,
+    )
+    op.create_index("dataset_created", "dataset", ["created_at", "id"], unique=False, postgresql_where=shown)
+    op.create_index("dataset_owner", "dataset", ["owner"], unique=False, postgresql_where=shown)
+    op.create_index("dataset_replica_storage", "dataset_replica", ["storage_id", "dataset_id"], unique=False)
     op.add_column("file", sa.Column("md5", sa.String(), nullable=True))
     op.add_column("file", sa.Column("meta", postgresql.JSONB(astext_type=sa.Text()), nullable=True))
     op.add_column("file", sa.Column("lost_at", sa.DateTime(timezone=True), nullable=True))
@@ -211,7 +249,7 @@ def upgrade() -> None:
         "subscription",
         ["expires_at"],
         unique=False,
-        postgresql_where=sa.text("state = 'active' AND expires_at IS NOT NULL"),
+        postgresql_where=sa.text("state IN ('active', 'done') AND expires_at IS NOT NULL"),
     )
     op.create_index(
         "subscription_active",
