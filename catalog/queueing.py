@@ -122,9 +122,12 @@ async def withdraw(conn: Connection, storage_id: int, file_ids: Sequence[int]) -
 
 
 async def sweep(conn: Connection, limit: int = 1000) -> int:
-    """Take back copies that failed after their wish had ended; looks at those that wait for another try."""
+    """Take back copies that failed after their wish had ended; looks at those that wait for another try.
+
+    Returns 0 when that were all.
+    """
     count = 0
     for row in await conn.fetch(WAITING, limit):
         await lock(conn, row["storage_id"], row["file_ids"])
         count += await withdraw(conn, row["storage_id"], row["file_ids"])
-    return count
+    return count // limit

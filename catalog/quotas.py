@@ -68,18 +68,6 @@ SELECT NULL, at.id, at.name, at.capacity_bytes - at.min_free_bytes,
         WHERE t.storage_id = at.id AND t.state = 'queued' AND t.phase = 'active')
 FROM storage at WHERE at.capacity_bytes IS NOT NULL
 """
-FOLD = """
-WITH old AS (
-    DELETE FROM {table} WHERE ({key}) IN (SELECT {key} FROM {table} GROUP BY {key} HAVING count(*) > 1)
-    RETURNING *
-)
-INSERT INTO {table} ({key}, {sums}) SELECT {key}, {totals} FROM old GROUP BY {key}
-RETURNING 1
-"""
-FOLDS = (
-    FOLD.format(table="owner_use", key="owner, storage_id", sums="bytes", totals="sum(bytes)"),
-    FOLD.format(table="storage_use", key="storage_id", sums="files, bytes", totals="sum(files), sum(bytes)"),
-)
 
 
 @dataclass(frozen=True)
@@ -199,13 +187,6 @@ async def room(conn: Connection) -> list[Room]:
 async def full(conn: Connection) -> dict[tuple[str | None, int], str]:
     """Why nothing more is copied to a storage, by owner (None: anybody) and storage; what is not named has room."""
     return {(each.owner, each.storage_id): each.words for each in await room(conn) if not each.bytes}
-
-
-async def fold(conn: Connection) -> int:
-    """Sum up the changes of what owners and storages use; readers see the same amounts at any moment."""
-    if not await conn.fetchval("SELECT pg_try_advisory_xact_lock(hashtext('prodchain fold use'))"):
-        return 0
-    return sum([len(await conn.fetch(statement)) for statement in FOLDS])
 
 
 def in_words(count: float) -> str:

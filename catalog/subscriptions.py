@@ -184,7 +184,8 @@ async def follow(conn: Connection, dataset_id: int, file_ids: Sequence[int]) -> 
 async def settle(conn: Connection, dataset_ids: Sequence[int], *, closed: bool = False) -> None:
     """End the subscriptions of closed datasets whose copy is complete; ``closed``: these may be containers."""
     done = await conn.fetch(SETTLE, dataset_ids)
-    await holds.drop(conn, [holder(row["id"]) for row in done if not row["standing"]])
+    if once := [holder(row["id"]) for row in done if not row["standing"]]:
+        await holds.drop(conn, once)
     if done or closed:
         await containerwishes.settle(conn, [*dataset_ids] if closed else [row["dataset_id"] for row in done])
 

@@ -32,6 +32,9 @@ LEAVE_TO_CONTAINER = "UPDATE subscription SET direct = false, expires_at = NULL 
 EXPIRED = """
 SELECT id FROM subscription WHERE state IN ('active', 'done') AND expires_at <= now() ORDER BY expires_at, id LIMIT $1
 """
+STILL_EXPIRED = """
+SELECT EXISTS (SELECT FROM subscription WHERE id = $1 AND state IN ('active', 'done') AND expires_at <= now())
+"""
 NAMES = """
 SELECT d.scope, d.name, d.kind, at.name AS storage FROM dataset d, storage at WHERE d.id = $1 AND at.id = $2
 """
@@ -56,12 +59,19 @@ async def cancel(conn: Connection, dataset_id: int, storage_id: int, actor: str 
     return await subscriptions.get(conn, dataset_id, storage_id)
 
 
-async def expire(conn: Connection, limit: int = 100) -> int:
-    """End the wishes whose time is over, in the same way; the number of them."""
-    rows = await conn.fetch(EXPIRED, limit)
-    for row in rows:
-        await _end(conn, await subscriptions.by_id(conn, row["id"]), SubscriptionState.EXPIRED, "")
-    return len(rows)
+async def expired(conn: Connection, limit: int = 100) -> list[int]:
+    """Wishes whose time is over."""
+    return [row["id"] for row in await conn.fetch(EXPIRED, limit)]
+
+
+async def expire(conn: Connection, subscription_id: int) -> int:
+    """End one of them in the same way; 0 if somebody wished for it again meanwhile."""
+    wish = await subscriptions.by_id(conn, subscription_id)
+    await conn.execute(LOCK_DATASETS, [subscription_id])
+    if not await conn.fetchval(STILL_EXPIRED, subscription_id):
+        return 0
+    await _end(conn, wish, SubscriptionState.EXPIRED, "")
+    return 1
 
 
 async def leave(conn: Connection, container_id: int) -> None:
