@@ -12,8 +12,10 @@ import socket
 import sys
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from functools import partial
 from typing import TypeAlias
 
+from prodchain.catalog import deletion, folding, purging, queueing, recount, withdrawals
 from prodchain.catalog.mover import Mover
 
 from . import generation, hooks, leases, placement, watching
@@ -26,6 +28,9 @@ log = logging.getLogger("prodchain.agents")
 Step: TypeAlias = Callable[[], Awaitable[int]]
 IDLE_S = 1.0
 FOLD_S = 30.0
+EXPIRE_S = 20.0
+RECOUNT_S = 600.0
+"""How often it asks whether a day has gone by."""
 
 
 class Agents:
@@ -55,6 +60,13 @@ class Agents:
             group.create_task(self._loop("watch", self._each(leases.expired, leases.reclaim)))
             group.create_task(self._loop("sweep", self._each(watching.left_behind, watching.sweep)))
             group.create_task(self._loop("fold", self._once(watching.fold), FOLD_S))
+            group.create_task(self._loop("end wishes", self._each(withdrawals.expired, withdrawals.expire)))
+            group.create_task(self._loop("withdraw", self._once(queueing.sweep), FOLD_S))
+            group.create_task(self._loop("fold use", self._once(folding.fold), FOLD_S))
+            group.create_task(self._loop("expire", self._once(deletion.expire), EXPIRE_S))
+            group.create_task(self._loop("purge", self._once(purging.purge), EXPIRE_S))
+            group.create_task(self._loop("reap", self._each(purging.reapable, purging.reap), EXPIRE_S))
+            group.create_task(self._loop("recount", partial(recount.nightly, self._pool), RECOUNT_S))
         listener.cancel()
         await self._mover.close()
 

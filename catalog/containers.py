@@ -147,7 +147,7 @@ async def completeness(conn: Connection, dataset_id: int) -> list[ContainerCopy]
     """How much of it each storage has, from the counters of the datasets in it."""
     whole = await totals(conn, dataset_id)
     return [
-        ContainerCopy(*row.values(), complete=row["files"] == whole.files)
+        ContainerCopy(**dict(row), complete=row["files"] == whole.files)
         for row in await conn.fetch(COMPLETENESS, dataset_id)
     ]
 

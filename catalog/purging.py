@@ -66,6 +66,11 @@ REMOVE = (
     "DELETE FROM subscription WHERE dataset_id = ANY($1::bigint[])",
     "DELETE FROM dataset WHERE id = ANY($1::bigint[])",
 )
+REAPABLE = """
+SELECT id FROM storage s WHERE deletable
+  AND EXISTS (SELECT FROM replica r WHERE r.storage_id = s.id AND r.tombstone_at <= now())
+ORDER BY id
+"""
 STORAGE = """
 SELECT deletable, capacity_bytes, min_free_bytes,
        (SELECT coalesce(sum(u.bytes), 0) FROM storage_use u WHERE u.storage_id = s.id)::bigint AS used
@@ -136,6 +141,11 @@ async def _end(conn: Connection, empty: Sequence[Dataset]) -> None:
     kept = [versioned(dataset) for dataset in empty if dataset.id not in made]
     if kept:
         await history.note_many(conn, "purged", kept, "", "its files were let go")
+
+
+async def reapable(conn: Connection) -> list[int]:
+    """Storages with copies whose tombstone says that they may go."""
+    return [row["id"] for row in await conn.fetch(REAPABLE)]
 
 
 async def reap(conn: Connection, storage_id: int, limit: int = 1000) -> int:
