@@ -6,6 +6,7 @@ Imports nothing heavy: the command line uses it for every command.
 import difflib
 import hashlib
 import re
+import unicodedata
 from collections.abc import Iterable
 from typing import NamedTuple
 
@@ -28,6 +29,7 @@ _FACETS = re.compile(
 )
 _BOOKKEEPING_SUFFIX = re.compile(r"(_dis\d+|_sub|_[a-z]+)$")
 _RESERVED = re.compile(r".*(_dis\d+|_sub\.[^.]+)")
+_USUAL = re.compile(r"[A-Za-z0-9._-]")
 _CHARSET = "letters, digits, '.', '_' and '-', beginning with a letter or digit"
 
 
@@ -51,6 +53,18 @@ class Pattern(NamedTuple):
 def parse_did(text: str) -> Did:
     """The dataset identifier that somebody wrote, with or without its scope; BadName if it cannot be one."""
     return _parse(text, DATASET_NAME_MAX)
+
+
+def parse_versioned(text: str) -> tuple[Did, int | None]:
+    """The same with an optional version: ``NAME@2`` is the second, None the latest."""
+    name, at, version = text.rpartition("@")
+    if not at:
+        return parse_did(text), None
+    if re.fullmatch(r"[1-9][0-9]{0,8}", version, re.ASCII) is None:
+        raise BadName(
+            f"'{shown(version)}' is no version", object=shown(text), hint="versions are numbers from 1: NAME@2"
+        )
+    return parse_did(name), int(version)
 
 
 def parse_file_did(text: str) -> Did:
@@ -153,17 +167,52 @@ def _parse(text: str, longest: int) -> Did:
     _check("scope", scope, _SCOPE, SCOPE_MAX, text)
     if scope in ("user", "group"):
         raise BadName(
-            f"'{text}' does not say whose it is", object=text, hint=f"begin with {scope}.NAME, as in user.ada"
+            f"'{text}' does not say whose it is", object=shown(text), hint=f"begin with {scope}.NAME, as in user.ada"
         )
     return Did(scope, name)
 
 
 def _check(what: str, value: str, charset: re.Pattern[str], longest: int, text: str) -> None:
+    """BadName with the rule that is broken, the first one if several are."""
+    if len(value) <= longest and charset.fullmatch(value) is not None:
+        return
+    problem, hint = _broken_rule(what, value, longest)
+    raise BadName(problem, object=shown(text), hint=hint)
+
+
+def _broken_rule(what: str, value: str, longest: int) -> tuple[str, str]:
+    rule = f"a {what} is {_CHARSET}"
+    if not value:
+        return f"the {what} is empty", "write SCOPE:NAME, or a name whose first field is its scope"
     if len(value) > longest:
-        raise BadName(
-            f"the {what} '{value}' has {len(value)} characters, {longest} at most",
-            object=text,
-            hint="shorten it, or give a short scope: SCOPE:NAME",
+        return (
+            f"the {what} '{shown(value[:40])}...' has {len(value)} characters, {longest} at most",
+            "shorten it, or give a short scope: SCOPE:NAME",
         )
-    if charset.fullmatch(value) is None:
-        raise BadName(f"'{value}' cannot be a {what}", object=text, hint=f"a {what} is {_CHARSET}")
+    if value.startswith("/"):
+        return f"'{shown(value)}' is an absolute path, no {what}", rule
+    if "/" in value or "\\" in value:
+        return f"'{shown(value)}' is a path, no {what}", rule
+    strange = next((character for character in value if not _USUAL.fullmatch(character)), None)
+    if strange is not None:
+        return f"'{shown(value)}' cannot be a {what}: it has {_described(strange)}", rule
+    if value.startswith("-"):
+        return f"'{value}' cannot be a {what}: it begins with a dash, as options do", rule
+    if value.startswith("."):
+        return f"'{value}' cannot be a {what}: it begins with a dot", rule
+    return f"'{value}' cannot be a {what}", rule
+
+
+def _described(character: str) -> str:
+    """The character by its name, which tells Cyrillic а from Latin a."""
+    code = f"U+{ord(character):04X}"
+    if unicodedata.category(character) in ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"):
+        return f"the control character {code}" + (f" ({name})" if (name := unicodedata.name(character, "")) else "")
+    if character.isascii():
+        return "a space" if character == " " else f"'{character}'"
+    return f"'{character}' ({code}, {unicodedata.name(character, 'no name')})"
+
+
+def shown(text: str) -> str:
+    """The text with what a terminal would obey or hide written as escapes."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

@@ -65,7 +65,51 @@ def test_a_name_that_is_no_name_is_refused_with_a_hint(text: str) -> None:
     with pytest.raises(BadName) as error:
         names.parse_did(text)
     assert error.value.hint
-    assert error.value.object == text
+    assert error.value.object == names.shown(text)
+    assert str(error.value).isprintable()
+
+
+@pytest.mark.parametrize(
+    ("text", "rule"),
+    [
+        ("mc11:", "the name is empty"),
+        ("mc11:" + "x" * 201, "has 201 characters, 200 at most"),
+        ("/etc/passwd", "absolute path"),
+        ("mc11:../../etc", "is a path"),
+        ("mc11:a\\b", "is a path"),
+        ("mc11:..", "begins with a dot"),
+        ("mc11:-rf", "begins with a dash"),
+        ("mc11:a b", "it has a space"),
+        ("mc11:a\tb", "control character U\\+0009"),
+        ("mc11:a\u202eb", "control character U\\+202E .RIGHT-TO-LEFT OVERRIDE"),
+        ("mc11:\u0430bc", "U\\+0430, CYRILLIC SMALL LETTER A"),
+        ("mc11.1.\uff21OD", "U\\+FF21, FULLWIDTH LATIN CAPITAL LETTER A"),
+        ("mc11:a%", "it has '%'"),
+    ],
+)
+def test_the_rule_that_was_broken_is_named(text: str, rule: str) -> None:
+    with pytest.raises(BadName, match=rule):
+        names.parse_did(text)
+
+
+@given(st.text(max_size=40))
+def test_any_text_is_a_name_or_refused_in_plain_words(text: str) -> None:
+    try:
+        did = names.parse_did(text)
+    except BadName as error:
+        assert str(error).isprintable()
+        assert error.object.isprintable()
+    else:
+        assert re.fullmatch(r"[A-Za-z0-9._-]+", did.name)
+        assert did.name not in (".", "..")
+
+
+def test_a_version_is_told_from_a_name() -> None:
+    assert names.parse_versioned(AOD) == (Did("mc11", AOD), None)
+    assert names.parse_versioned(f"mc11:{AOD}@12") == (Did("mc11", AOD), 12)
+    for text in (f"{AOD}@", f"{AOD}@0", f"{AOD}@01", f"{AOD}@x", f"{AOD}@٢", "@2", f"{AOD}@1@2", f"{AOD}@9999999999"):
+        with pytest.raises(BadName):
+            names.parse_versioned(text)
 
 
 def test_a_file_name_may_be_longer_than_the_dataset_it_is_of() -> None:
@@ -110,6 +154,26 @@ def test_tags_of_later_years_keep_their_underscores() -> None:
     name = "mc20_13TeV.700320.Sh_2211_Zee.deriv.DAOD_PHYS.e8351_s3681_r13144_p5855"
     assert names.facets(name)["tags"] == "e8351_s3681_r13144_p5855"
     assert names.facets("user.ada.700320.Zee.reco.AOD.v1")["project"] == "user.ada"
+
+
+field_texts = st.from_regex(r"[A-Za-z][A-Za-z0-9_]{0,10}", fullmatch=True)
+
+
+project_texts = field_texts.filter(lambda text: text not in ("user", "group"))
+number_texts = st.from_regex(r"[0-9]{5,8}", fullmatch=True)
+tag_texts = st.from_regex(r"([a-z][0-9]{1,8})(_[a-z][0-9]{1,8}){0,4}", fullmatch=True)
+
+
+@given(st.tuples(project_texts, number_texts, field_texts, field_texts, field_texts, tag_texts))
+def test_the_fields_of_a_name_of_the_nomenclature_are_its_parts(fields: tuple[str, ...]) -> None:
+    assert tuple(names.facets(".".join(fields)).values()) == fields
+
+
+def test_a_name_of_today_has_the_same_fields() -> None:
+    assert names.facets("mc20_13TeV.700320.Sh_2211_Zee.deriv.DAOD_PHYS.e8351_s3681_r13144_p6026") == {
+        "project": "mc20_13TeV", "number": "700320", "physics": "Sh_2211_Zee", "step": "deriv", "format": "DAOD_PHYS",
+        "tags": "e8351_s3681_r13144_p6026",
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize("name", ["user.ada.test", "mc11.007216.singlepart_mu18.recon.v11000303", "plain"])
