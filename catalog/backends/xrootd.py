@@ -1,8 +1,8 @@
 """XRootD's own protocol (``root://``), by pyxrootd with several requests in flight.
 
 Not by fsspec-xrootd: it has no put_file, breaks ``get`` of more than 256 files, leaves what breaks off under its
-final name, and waits for ever. Nor by pyxrootd's CopyProcess, which is xrdcp: blocks of 2 MB that are summed up while the
-next ones are under way took half its time for 1 GiB.
+final name, and waits for ever. Nor by pyxrootd's CopyProcess, which is xrdcp: blocks of 2 MB that are summed up while
+the next ones are under way took half its time for 1 GiB.
 """
 
 from collections import deque

@@ -1,0 +1,350 @@
+"""WebDAV (``https://``, ``http://``): XRootD, dCache, EOS, StoRM, Apache, rclone and what else speaks it.
+
+Plain requests instead of webdav4: that refuses ranges where XRootD serves them, and reads half as fast (see http.py).
+"""
+
+import re
+import time
+from base64 import b64decode
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from http.client import HTTPResponse
+from io import FileIO
+from pathlib import Path
+from typing import Any, TypeAlias
+from urllib.parse import quote, unquote, urlsplit
+from xml.etree import ElementTree  # expat refuses what makes XML dangerous
+
+from zlib_ng import zlib_ng
+
+from ..errors import BadStorage, CatalogError, FileMissing, StorageDenied, StorageFull, StorageTimeout
+from . import base
+from .base import Entry, Told
+from .credentials import credentials as credentials_of
+from .credentials import renewal
+from .http import SMALL, Body, Http, Request, Spent, authorization
+from .local import created, explained, write_all
+from .markers import Stalled, end_of
+
+Properties: TypeAlias = list[tuple[str, ElementTree.Element]]
+"""Where a thing is, and the answer about it."""
+
+HOT = 1024 * 1024
+"""Bytes received at a time: summed up and written while a core's cache has them."""
+SENT = 4 * 1024 * 1024
+"""Bytes sent at a time; TLS and the servers take large pieces faster."""
+HOPEFUL = 64 * 1024 * 1024
+"""Bytes of a file that is sent before it is known whether its folder exists."""
+REMEMBERED = 100_000
+"""Folders that are known to be there."""
+AT_ONCE = (0.0,)
+AFTERWARDS_S = (0.0, 0.05, 0.25, 0.7)
+SAFE = "/~!$&'()*+,;=:@"
+"""What need not be quoted in a path (RFC 3986)."""
+WORKING_S = 600.0
+"""Silence that is borne while a server sums up or copies a file."""
+
+_DONE = (200, 201, 202, 204)
+_CANNOT = (400, 404, 405, 409, 412, 415, 500, 501, 502)
+"""Statuses of servers that know no third-party copy, by whatever they stumble over."""
+_SPACE = '<?xml version="1.0"?><propfind xmlns="DAV:"><prop><quota-available-bytes/></prop></propfind>'
+_LISTING = '<?xml version="1.0"?><propfind xmlns="DAV:"><prop><getcontentlength/><resourcetype/></prop></propfind>'
+
+
+class WebDav:
+    """One WebDAV server."""
+
+    renames = True
+    third_party: str | None = "http"
+
+    def __init__(self, url: str, credentials: dict[str, Any]) -> None:
+        self.url = url
+        self._http = Http(url, credentials)
+        self._authorization = authorization(credentials)
+        self._made: set[str] = set()
+        self._folders_first = False
+        self._alone: set[str] = set()
+        """Servers that it does not fetch from."""
+
+    def size(self, path: str) -> int | None:
+        try:
+            with self._http.ask(Request("HEAD", self._link(path), "look at"), 200) as answer:
+                return _length(answer)
+        except FileMissing:
+            return None
+
+    def digest(self, path: str) -> str | None:
+        """From the server, which may keep it beside the file: right for a new one, no proof for an old one."""
+        wanted = {"Want-Digest": "adler32", "Want-Repr-Digest": "adler=5"}
+        request = Request("HEAD", self._link(path), "sum up", wanted, patience_s=WORKING_S)
+        with self._http.ask(request, 200) as answer:
+            return _adler32(answer.getheader("Digest"), answer.getheader("Repr-Digest"))
+
+    def read(self, path: str) -> Iterator[bytes]:
+        with self._http.ask(Request("GET", self._link(path), "read"), 200) as answer:
+            left = _length(answer)
+            while block := answer.read(HOT):
+                left = None if left is None else left - len(block)
+                yield block
+            self._check_end(path, left)
+
+    def write(self, path: str, blocks: Iterable[bytes], bytes: int) -> None:  # noqa: A002
+        once = iter([blocks])
+
+        def body() -> Iterable[Any]:
+            for given in once:
+                return given
+            raise Spent("the data cannot be read again")
+
+        self._make_folder(_folder(path))
+        self._store(path, body, bytes)
+
+    def get(self, path: str, target: Path, told: Told) -> str:
+        checksum, hot = 1, memoryview(bytearray(HOT))
+        with self._http.ask(Request("GET", self._link(path), "read"), 200) as answer, created(target) as file:
+            left = _length(answer)
+            while got := answer.readinto(hot):
+                with explained(str(target), "write"):
+                    write_all(file, hot[:got])
+                checksum = zlib_ng.adler32(hot[:got], checksum)
+                left = None if left is None else left - got
+                told(got)
+            self._check_end(path, left)
+        return f"{checksum:08x}"
+
+    def put(self, source: Path, path: str, told: Told) -> str:
+        checksum = moved = 0
+
+        def body() -> Iterator[memoryview]:
+            nonlocal checksum, moved
+            told(-moved) if moved else None  # sent again, to where the server sent us
+            checksum, moved = 1, 0
+            block = memoryview(bytearray(min(SENT, bytes_)))
+            with explained(str(source), "read"):
+                file.seek(0)
+            while moved < bytes_ and (got := _filled(file, block, source)):
+                checksum = zlib_ng.adler32(block[:got], checksum)
+                yield block[:got]
+                moved += got
+                told(got)
+
+        with explained(str(source), "read"):
+            file = source.open("rb", buffering=0)
+        with file:
+            bytes_ = file.seek(0, 2)
+            if self._folders_first or bytes_ > HOPEFUL:
+                self._make_folder(_folder(path))
+            try:
+                self._store(path, body, bytes_)
+            except (FileMissing, StorageDenied, BadStorage) as error:
+                if _folder(path) in self._made or isinstance(error, StorageTimeout):
+                    raise
+                self._folders_first = True
+                self._make_folder(_folder(path))
+                self._store(path, body, bytes_)
+        return f"{checksum or 1:08x}"
+
+    def copy(self, source: str, target: str) -> bool:
+        self._make_folder(_folder(target))
+        headers = {"Destination": self._link(target), "Overwrite": "T", "Depth": "0", **self._remote(self.url)}
+        try:
+            return self._copied(Request("COPY", self._link(source), "copy", headers), target, self._link(source))
+        except BadStorage:
+            if self.size(source) is None:  # XRootD says 400, rclone 403
+                raise _missing(self._link(source)) from None
+            raise
+
+    def pull(self, source_url: str, path: str, bytes: int) -> bool:  # noqa: A002
+        """Asks the server to fetch, then the source to send: one of the two that can is enough."""
+        source = urlsplit(source_url)
+        server = f"{source.scheme}://{source.netloc}"
+        if server in self._alone:
+            return False
+        self._make_folder(_folder(path))
+        fetch = {"Source": source_url, "Overwrite": "T", "Credential": "none", **self._remote(server)}
+        if self._copied(Request("COPY", self._link(path), "copy to", fetch), path, source_url):
+            return True
+        send = {"Destination": self._link(path), "Overwrite": "T", "Credential": "none", **self._remote(self.url)}
+        other = Http(server, credentials_of(server))
+        if self._copied(Request("COPY", source_url, "copy", send), path, source_url, other):
+            return True
+        self._alone.add(server)
+        return False
+
+    def rename(self, source: str, target: str) -> None:
+        """Over what is there only when the source is: rclone would remove the target first and find no source then."""
+        for overwrite in ("F", "T"):
+            headers = {"Destination": self._link(target), "Overwrite": overwrite}
+            try:
+                if self._http.status(Request("MOVE", self._link(source), "rename", headers), *_DONE, 412) != 412:
+                    return
+            except BadStorage:
+                if self.size(source) is None:  # rclone says 403
+                    raise _missing(self._link(source)) from None
+                raise
+            if self.size(source) is None:
+                raise _missing(self._link(source))
+        raise BadStorage(
+            f"{self._link(target)} is not replaced", object=self._link(target), hint="is it locked at the storage?"
+        )
+
+    def delete(self, path: str) -> None:
+        with suppress(FileMissing):
+            self._http.status(Request("DELETE", self._link(path), "delete"), *_DONE)
+
+    def list(self, folder: str) -> Iterator[Entry]:
+        folder = f"{folder.rstrip('/')}/"
+        try:
+            found = self._properties(folder, "1", _LISTING, "list")
+        except FileMissing:
+            return
+        for href, of in found:
+            path = unquote(urlsplit(href).path)
+            if path.rstrip("/") == folder.rstrip("/"):
+                continue
+            if of.find(".//{DAV:}collection") is not None:
+                yield from self.list(path)
+            else:
+                yield Entry(path, int(of.findtext(".//{DAV:}getcontentlength") or 0))
+
+    def free(self, folder: str) -> int | None:
+        with suppress(FileMissing):
+            for _, of in self._properties(f"{folder.rstrip('/')}/", "0", _SPACE, "look at"):
+                free = of.findtext(".//{DAV:}quota-available-bytes") or ""
+                return int(free) if free.isdecimal() else None
+        return None
+
+    def opening(self, path: str) -> tuple[str, dict[str, Any]]:
+        return self._link(path), {}
+
+    def _link(self, path: str) -> str:
+        return f"{self.url}/{quote(path.lstrip('/'), safe=SAFE)}"
+
+    def _store(self, path: str, body: Body, bytes_: int) -> None:
+        """Upload; nothing stays of what breaks off."""
+        request = Request("PUT", self._link(path), "write", body=body, length=bytes_, patience_s=WORKING_S)
+        try:
+            self._http.status(request, *_DONE)
+        except BaseException as error:
+            refused = isinstance(error, CatalogError) and not isinstance(error, StorageTimeout)
+            self._clean(path, AT_ONCE if refused else AFTERWARDS_S)
+            raise
+
+    def _clean(self, path: str, pauses: tuple[float, ...] = AT_ONCE) -> None:
+        """Delete what broke off, again when the server has noticed that it did: rclone writes the file only then."""
+        for pause in pauses:
+            time.sleep(pause)
+            with suppress(CatalogError):  # the reason of the failure is worth more than the left-over's
+                self.delete(path)
+
+    def _make_folder(self, folder: str) -> None:
+        """Make a folder and those above it, once: XRootD makes them itself, others refuse a file without."""
+        if folder in self._made or not folder:
+            return
+        request = Request("MKCOL", self._link(folder), "make")
+        if self._http.status(request, *_DONE, 301, 405, 403, 409) in (403, 409):  # 405: it is there
+            self._make_folder(_folder(folder))
+            self._http.status(request, *_DONE, 301, 405, 403)  # 403 may be all that is said of one that is there
+        if len(self._made) > REMEMBERED:
+            self._made.clear()
+        self._made.add(folder)
+
+    def _copied(self, request: Request, target: str, source_url: str, by: Http | None = None) -> bool:
+        """Whether the server copied; False if it does not do such things. A status is a promise, no result."""
+        try:
+            with (by or self._http).ask(request, *_DONE, *_CANNOT) as answer:
+                if answer.status in _CANNOT:
+                    answer.read(SMALL)
+                    return False
+                end = end_of(_lines(answer), base.TIMEOUT_S)
+                if not end and answer.status in (201, 204) and "Source" not in request.headers and by is None:
+                    return True  # an ordinary copy on one server
+        except Stalled as stalled:
+            self._clean(target)
+            raise StorageTimeout(
+                f"cannot copy {source_url} to {self._link(target)}: {stalled}", object=source_url, hint="see its log"
+            ) from stalled
+        except BaseException:
+            self._clean(target)
+            raise
+        if not end.lower().startswith("success"):
+            self._clean(target)  # XRootD leaves an empty file
+            raise _failure(end, source_url, self._link(target))
+        return True
+
+    @staticmethod
+    def _remote(server: str) -> dict[str, str]:
+        """What one server is to show the other one."""
+        header = authorization(credentials_of(server))
+        return {"TransferHeaderAuthorization": header} if header else {}
+
+    def _properties(self, folder: str, depth: str, wanted: str, doing: str) -> Properties:
+        headers = {"Depth": depth, "Content-Type": "application/xml"}
+        body = wanted.encode()
+        request = Request("PROPFIND", self._link(folder), doing, headers, lambda: [body], len(body), WORKING_S)
+        with self._http.ask(request, 207) as answer:
+            text = answer.read()
+        try:
+            tree = ElementTree.fromstring(text)  # noqa: S314
+        except ElementTree.ParseError as error:
+            raise BadStorage(
+                f"{self.url} answers no list of files: {error}", object=self._link(folder), hint="is it WebDAV?"
+            ) from error
+        return [(of.findtext("{DAV:}href") or "", of) for of in tree.iter("{DAV:}response")]
+
+    def _check_end(self, path: str, left: int | None) -> None:
+        if left:
+            raise StorageTimeout(
+                f"the connection broke off {left} bytes before the end of {self._link(path)}",
+                object=self._link(path),
+                hint="check that the storage runs and can be reached",
+            )
+
+
+def _folder(path: str) -> str:
+    return path.rstrip("/").rpartition("/")[0]
+
+
+def _length(answer: HTTPResponse) -> int | None:
+    length = answer.getheader("Content-Length")
+    return int(length) if length is not None else None
+
+
+def _lines(answer: HTTPResponse) -> Iterator[bytes]:
+    while line := answer.readline(SMALL):
+        yield line
+
+
+def _filled(file: FileIO, block: memoryview, source: Path) -> int:
+    with explained(str(source), "read"):
+        return file.readinto(block) or 0
+
+
+def _adler32(digest: str | None, repr_digest: str | None) -> str | None:
+    """From ``Digest`` (RFC 3230: ``adler32=03da0195``) or ``Repr-Digest`` (RFC 9530: ``adler=:A9oBlQ==:``)."""
+    for field in (digest or "").split(","):
+        name, _, value = field.strip().partition("=")
+        if name.lower() == "adler32":
+            return value.strip().lower().zfill(8)
+    for field in (repr_digest or "").split(","):
+        name, _, value = field.strip().partition("=")
+        if name.lower() == "adler":
+            return b64decode(value.strip(" :")).hex().zfill(8)
+    return None
+
+
+def _missing(url: str) -> FileMissing:
+    return FileMissing(f"there is no {url}", object=url, hint="was it deleted at the storage?")
+
+
+def _failure(end: str, source_url: str, target_url: str) -> CatalogError:
+    """What the last line means: servers quote the other one's status in their words."""
+    said = f"cannot copy {source_url} to {target_url}: {end or 'the server did not say how the copy ended'}"
+    hint = "see the logs of both servers"
+    if re.search(r"status code 40[34]\b.*no such file|status code 404\b|no such file", end, re.IGNORECASE):
+        return _missing(source_url)
+    if re.search(r"status code 40[13]\b|permission denied|not authorized", end, re.IGNORECASE):
+        return StorageDenied(said, object=source_url, hint=renewal("://".join(urlsplit(source_url)[:2])))
+    if re.search(r"no space left|quota exceeded|status code 507\b", end, re.IGNORECASE):
+        return StorageFull(said, object=target_url, hint="free space there, or raise the quota")
+    return BadStorage(said, object=source_url, hint=hint)
