@@ -8,7 +8,7 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from prodchain.catalog import datasets, files, replicas, storage
+from prodchain.catalog import datasets, files, quotas, replicas, storage
 from prodchain.catalog.errors import BadStorage, ChecksumMismatch, DatasetConflict, FileConflict, FileMissing
 from prodchain.catalog.files import NewFile
 from prodchain.catalog.models import BOOKKEEPING, DatasetKind
@@ -98,6 +98,8 @@ async def commit(pool: Pool, upload: Upload, owner: str) -> Did:
         assert dataset.id is not None
         ids = await files.register(conn, new)
         await datasets.add_files(conn, dataset.id, ids)
+        brought = sum(file.bytes for file in new if file.did.name in missing)
+        await quotas.check(conn, owner, storage_id, brought, apart_from=[dataset.id])
         await replicas.arrive(conn, storage_id, ids)
     return did
 
@@ -121,6 +123,9 @@ async def _plan(conn: Connection, upload: Upload, owner: str) -> tuple[View, int
         {"name": file.did.name, "url": url_of(target["url"], file.did), "present": _is_here(file, known)}
         for file in new
     ]
+    wanted = sum(file.bytes for file, item in zip(new, items, strict=True) if not item["present"])
+    await quotas.check(conn, owner, target["id"], wanted)
+    await quotas.check_space(conn, target["id"], wanted)
     return {"storage": target["name"], "files": items}, target["id"]
 
 

@@ -8,7 +8,8 @@ from .connection import Connection
 
 FIND = """
 SELECT s.id, s.dataset_id,
-       d.scope || ':' || d.name || CASE WHEN d.latest THEN '' ELSE '@' || d.version END AS dataset, d.kind, at.name AS storage, s.state, s.owner, s.standing, s.sources, s.priority, s.direct, s.created_at,
+       d.scope || ':' || d.name || CASE WHEN d.latest THEN '' ELSE '@' || d.version END AS dataset, d.kind,
+       at.name AS storage, s.state, s.owner, s.standing, s.sources, s.priority, s.direct, s.created_at,
        s.expires_at, s.done_at, n.files, n.bytes, n.files_there, n.bytes_there
 FROM (
     SELECT * FROM subscription s WHERE {conditions} ORDER BY s.id DESC LIMIT $1
