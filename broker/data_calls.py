@@ -176,6 +176,13 @@ class DataCalls:
     def storage(self, name: str) -> Document:
         return self._json("GET", f"/api/storages/{quote(name, safe='')}")
 
+    def test_storage(self, name: str) -> Document:
+        return self._json("POST", f"/api/storages/{quote(name, safe='')}/test")
+
+    def audit_storage(self, name: str, *, declare: bool = False, give_up: bool = False) -> Document:
+        body = {"declare": declare, "give_up": give_up}
+        return self._json("POST", f"/api/storages/{quote(name, safe='')}/audit", body=body)
+
     # Uploads
 
     def uploads(self, upload: Mapping[str, Any]) -> Document:

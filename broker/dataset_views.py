@@ -1,69 +1,120 @@
 """Datasets and files as API, monitor and CLI show them: the catalog's facts and the tasks around them."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Sequence
+from dataclasses import asdict, replace
 
+from prodchain.catalog import containers, lookup, names
 from prodchain.catalog import datasets as catalog
-from prodchain.catalog import lookup
+from prodchain.catalog.lookup import Query
 from prodchain.catalog.models import Dataset, DatasetKind
-from prodchain.catalog.names import Did, parse_did
+from prodchain.catalog.names import Did
 
-from .database import Connection
+from .access import ways_in
+from .database import Connection, one
 from .task_views import View
 
 _AROUND = """
 SELECT ARRAY(SELECT id FROM task WHERE output_id = $1 ORDER BY id) AS made_by,
-       ARRAY(SELECT id FROM task WHERE input_id = $1 ORDER BY id) AS used_by
+       ARRAY(SELECT id FROM task WHERE input_id = $1 ORDER BY id) AS used_by,
+       ARRAY(SELECT o.version FROM dataset o JOIN dataset d ON d.scope = o.scope AND d.name = o.name
+             WHERE d.id = $1 ORDER BY o.version) AS versions,
+       ARRAY(SELECT p.scope || ':' || p.name || CASE WHEN p.latest THEN '' ELSE '@' || p.version END
+             FROM dataset_child c JOIN dataset p ON p.id = c.parent_id
+             WHERE c.child_id = $1 ORDER BY p.name, p.scope, p.version) AS parents
 """
-_HIDDEN = {"id", "expires_at", "version", "latest", "deleted_at", "purge_at", "meta"}
+_SITES = """
+SELECT r.dataset_id, array_agg(DISTINCT s.site ORDER BY s.site) AS sites
+FROM dataset_replica r JOIN storage s ON s.id = r.storage_id
+WHERE r.dataset_id = ANY($1) AND r.files > 0 GROUP BY r.dataset_id
+"""
+_STORY = """
+SELECT id, at, kind, object, actor, text FROM catalog_event
+WHERE object = ANY($1) AND ($2::bigint IS NULL OR id < $2) ORDER BY id DESC LIMIT $3
+"""
+_HIDDEN = {"id"}
+ALL = Query()
+LOOKED_AT = 20
+"""Files in which a copy is looked for, to show how to read one."""
+
+
+async def find(conn: Connection, text: str) -> Dataset:
+    """The dataset that ``NAME``, ``scope:name`` or ``NAME@2`` means; DatasetNotFound."""
+    return await catalog.get(conn, *names.parse_versioned(text))
+
+
+async def dataset(conn: Connection, text: str) -> View:
+    """One dataset with its copies, the tasks and containers around it, and how to read it."""
+    return await one_view(conn, await find(conn, text))
+
+
+async def one_view(conn: Connection, found: Dataset) -> View:
+    around = await one(conn, _AROUND, id_of(found))
+    sums, copies = await _sums(conn, found)
+    files = await lookup.files(conn, id_of(found), limit=LOOKED_AT)
+    return {
+        **_view(found, sorted({copy["site"] for copy in copies})),
+        **sums,
+        "replicas": copies,
+        **around,
+        "access": await ways_in(catalog.versioned(found), files),
+    }
+
+
+async def _sums(conn: Connection, found: Dataset) -> tuple[View, list[View]]:
+    """What a container's counters would be, and the copies: of a container those of all that is below it."""
+    if found.kind != DatasetKind.CONTAINER:
+        return {}, [asdict(copy) for copy in await lookup.replicas(conn, id_of(found))]
+    totals = await containers.totals(conn, id_of(found))
+    copies = [asdict(copy) for copy in await containers.completeness(conn, id_of(found))]
+    for copy in copies:
+        del copy["datasets"]
+    return {"files": totals.files, "bytes": totals.bytes, "events": totals.events}, copies
+
+
+def _view(dataset: Dataset, sites: Sequence[str]) -> View:
+    return {"did": catalog.versioned(dataset), **dataset.model_dump(exclude=_HIDDEN), "sites": list(sites)}
 
 
 async def datasets(
-    conn: Connection,
-    *,
-    pattern: str = "*",
-    kinds: Sequence[DatasetKind] = (),
-    bookkeeping: bool = False,
-    facets: Mapping[str, str] | None = None,
-    limit: int = 100,
-    after: str | None = None,
+    conn: Connection, wanted: Query = ALL, *, sort: str = "name", limit: int = 100, after: str | None = None
 ) -> tuple[list[View], str | None]:
-    """Datasets that match ``*`` and ``?``, by name; the second value continues the list, none at its end."""
-    found = await lookup.find(
-        conn,
-        pattern,
-        kinds=kinds or None,
-        bookkeeping=bookkeeping,
-        facets=facets,
-        limit=limit + 1,
-        after=parse_did(after) if after else None,
-    )
-    views = [_view(dataset) for dataset in found[:limit]]
-    return views, views[-1]["did"] if len(found) > limit else None
+    """What fits, with the sites that have files of it; the second value continues the list, none at its end."""
+    found = await lookup.find(conn, replace(wanted, sort=sort, limit=limit, after=after))
+    return [await _listed(conn, row.dataset, row.sites) for row in found.rows], found.after
 
 
-async def dataset(conn: Connection, did: Did) -> View:
-    """One dataset with its replicas and the tasks that make or use it."""
-    found = await catalog.get(conn, did)
-    assert found.id is not None
-    around = await conn.fetchrow(_AROUND, found.id)
-    assert around is not None
-    replicas = [asdict(copy) for copy in await lookup.replicas(conn, found.id)]
-    return _view(found) | {"replicas": replicas} | dict(around)
+async def facets(conn: Connection, wanted: Query) -> View:
+    """For each field its values with the number of datasets, the most frequent first."""
+    counts = await lookup.facet_counts(conn, wanted)
+    return {"fields": counts.fields, "datasets": counts.datasets, "exact": counts.exact}
 
 
-def _view(dataset: Dataset) -> View:
-    did = Did(dataset.scope, dataset.name)
-    return {"did": str(did)} | dataset.model_dump(exclude=_HIDDEN)
+async def _listed(conn: Connection, dataset: Dataset, sites: Sequence[str]) -> View:
+    """As a list shows it. A container has no counters of its own: a question for each, as they are few."""
+    if dataset.kind != DatasetKind.CONTAINER:
+        return _view(dataset, sites)
+    sums, copies = await _sums(conn, dataset)
+    return _view(dataset, sorted({copy["site"] for copy in copies})) | sums
+
+
+async def content(
+    conn: Connection, text: str, *, limit: int = 100, after: int | None = None
+) -> tuple[list[View], int | None]:
+    """What is directly in a container; nothing is in a dataset."""
+    found = await find(conn, text)
+    children = await containers.children(conn, id_of(found), limit + 1, after or 0)
+    rows = await conn.fetch(_SITES, [child.id for child in children])
+    sites = {row["dataset_id"]: row["sites"] for row in rows}
+    shown = [await _listed(conn, child, sites.get(child.id, ())) for child in children[:limit]]
+    return shown, children[limit - 1].id if len(children) > limit else None
 
 
 async def files(
-    conn: Connection, did: Did, *, limit: int = 100, after: int | None = None
+    conn: Connection, text: str, *, limit: int = 100, after: int | None = None
 ) -> tuple[list[View], int | None]:
     """The files of a dataset with their copies' URLs."""
-    found = await catalog.get(conn, did)
-    assert found.id is not None
-    rows = await lookup.files(conn, found.id, limit=limit + 1, after=after or 0)
+    found = await find(conn, text)
+    rows = await lookup.files(conn, id_of(found), limit=limit + 1, after=after or 0)
     views = [
         {
             "did": str(file.did),
@@ -77,3 +128,24 @@ async def files(
         for file in rows[:limit]
     ]
     return views, rows[limit - 1].id if len(rows) > limit else None
+
+
+async def story(
+    conn: Connection, text: str, *, limit: int = 100, after: int | None = None
+) -> tuple[list[View], int | None]:
+    """What happened to all versions of the name, newest first."""
+    found = await find(conn, text)
+    known = await catalog.versions(conn, Did(found.scope, found.name))
+    name = f"{found.scope}:{found.name}"
+    # An event bears the name that the version had then, which is the bare one as long as it is the latest.
+    objects = [name, *(f"{name}@{dataset.version}" for dataset in known)]
+    rows = await conn.fetch(_STORY, objects, after, limit + 1)
+    shown = [dict(row) for row in rows[:limit]]
+    for event in shown:
+        del event["id"]  # a page's mark, not part of the story
+    return shown, rows[limit - 1]["id"] if len(rows) > limit else None
+
+
+def id_of(dataset: Dataset) -> int:
+    assert dataset.id is not None
+    return dataset.id

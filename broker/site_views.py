@@ -1,4 +1,4 @@
-"""Sites, queues, storages and pilots as API, monitor and CLI show them."""
+"""Sites, queues and pilots as API, monitor and CLI show them."""
 
 from .database import Connection
 from .errors import NotFound
@@ -26,16 +26,6 @@ SELECT x.name, x.description,
        ARRAY(SELECT s.name FROM storage s WHERE s.site = x.name ORDER BY s.name) AS storages,
        ARRAY(SELECT q.name FROM queue q WHERE q.site = x.name ORDER BY q.name) AS queues
 FROM site x WHERE $1::text IS NULL OR x.name > $1 ORDER BY x.name LIMIT $2
-"""
-
-# Bookkeeping datasets hold the same files once more, so they do not count.
-_STORAGES = """
-SELECT s.name, s.site, s.url, s.kind,
-       coalesce(sum(r.files), 0)::bigint AS files, coalesce(sum(r.bytes), 0)::bigint AS bytes
-FROM storage s
-LEFT JOIN (dataset_replica r JOIN dataset d ON d.id = r.dataset_id AND d.kind NOT IN ('dispatch', 'sub'))
-    ON r.storage_id = s.id
-WHERE $1::text IS NULL OR s.name > $1 GROUP BY s.id ORDER BY s.name LIMIT $2
 """
 
 _PILOTS = """
@@ -87,13 +77,6 @@ async def queues(conn: Connection, *, limit: int = 1000, after: str | None = Non
     views = [dict(row) | {"jobs": counts.get(row["id"], {})} for row in rows[:limit]]
     for view in views:
         del view["id"]
-    return views, views[-1]["name"] if len(rows) > limit else None
-
-
-async def storages(conn: Connection, *, limit: int = 1000, after: str | None = None) -> tuple[list[View], str | None]:
-    """``files`` and ``bytes`` are sums over the datasets' replicas, bookkeeping left out."""
-    rows = await conn.fetch(_STORAGES, after, limit + 1)
-    views = [dict(row) for row in rows[:limit]]
     return views, views[-1]["name"] if len(rows) > limit else None
 
 

@@ -1,18 +1,30 @@
 """The views as documents over the pool: what the monitor's pages are made of (monitor.source.Views)."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
+from datetime import UTC, datetime
 from typing import Any
 
+from prodchain.catalog.lookup import Query
 from prodchain.catalog.models import DatasetKind
-from prodchain.catalog.names import parse_did
+from prodchain.catalog.query import FACETS
 
-from . import dataset_views, job_views, jobs, overview_views, site_views, task_views, transfer_views, why
+from . import (
+    dataset_views,
+    job_views,
+    jobs,
+    overview_views,
+    site_views,
+    storage_views,
+    task_views,
+    transfer_views,
+    why,
+)
 from .connections import connection
 from .database import Pool
 from .errors import BadRequest
 from .task_views import View
 
-_BY_NUMBER = (task_views.tasks, job_views.jobs, dataset_views.files)
+_BY_NUMBER = (task_views.tasks, job_views.jobs, dataset_views.files, dataset_views.content, dataset_views.story)
 
 
 def number(text: str) -> int:
@@ -28,6 +40,24 @@ def kind(text: str) -> DatasetKind:
     except ValueError:
         known = ", ".join(DatasetKind)
         raise BadRequest(f"there is no kind {text!r}", object="kind", hint=f"known are {known}") from None
+
+
+def question(filters: Mapping[str, Any]) -> Query:
+    """What filters of a page ask of the catalog; times are days, as an address brings them."""
+    asked = dict(filters)
+    facets = {name: asked.pop(name) for name in FACETS if name in asked}
+    kinds = [kind(asked.pop("kind"))] if "kind" in asked else []
+    if "since" in asked:
+        asked["since"] = day(asked["since"])
+    return Query(facets=facets, kinds=kinds, **asked)
+
+
+def day(text: str) -> datetime:
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError:
+        raise BadRequest(f"{text!r} is no day", object="since", hint="write it as 2026-11-01") from None
+    return found if found.tzinfo else found.replace(tzinfo=UTC)
 
 
 class PoolViews:
@@ -82,15 +112,23 @@ class PoolViews:
         return "".join([piece async for piece in job_views.log_pieces(self._pool, job, start)])
 
     async def datasets(self, **filters: Any) -> View:
-        facets = {name: filters.pop(name) for name in ("step", "format") if name in filters}
-        kinds = [kind(filters.pop("kind"))] if "kind" in filters else []
-        return await self._list(dataset_views.datasets, kinds=kinds, facets=facets, **filters)
+        paging = {name: filters.pop(name) for name in ("sort", "limit", "after") if name in filters}
+        return await self._list(dataset_views.datasets, question(filters), **paging)
+
+    async def dataset_facets(self, **filters: Any) -> View:
+        return await self._one(dataset_views.facets, question(filters))
 
     async def dataset(self, did: str) -> View:
-        return await self._one(dataset_views.dataset, parse_did(did))
+        return await self._one(dataset_views.dataset, did)
 
     async def dataset_files(self, did: str, **filters: Any) -> View:
-        return await self._list(dataset_views.files, parse_did(did), **filters)
+        return await self._list(dataset_views.files, did, **filters)
+
+    async def dataset_content(self, did: str, **filters: Any) -> View:
+        return await self._list(dataset_views.content, did, **filters)
+
+    async def dataset_story(self, did: str, **filters: Any) -> View:
+        return await self._list(dataset_views.story, did, **filters)
 
     async def sites(self) -> View:
         return await self._list(site_views.sites)
@@ -102,7 +140,10 @@ class PoolViews:
         return await self._list(site_views.queues)
 
     async def storages(self) -> View:
-        return await self._list(site_views.storages)
+        return await self._list(storage_views.storages)
+
+    async def links(self) -> View:
+        return await self._list(storage_views.links)
 
     async def pilots(self, **filters: Any) -> View:
         return await self._list(site_views.pilots, **filters)

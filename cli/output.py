@@ -6,7 +6,7 @@ rich is imported only when there is a terminal to draw on.
 import json
 import sys
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 from prodchain.broker.client import Document
 
@@ -24,6 +24,8 @@ class Column(NamedTuple):
     def of(self, item: Document) -> Any:
         return self.key(item) if callable(self.key) else item.get(self.key)
 
+
+More: TypeAlias = Callable[[], object]
 
 _STYLES = {
     "failed": "red",
@@ -48,12 +50,15 @@ def show_json(document: Any) -> None:
     print(json.dumps(document, indent=2 if on_terminal() else None, ensure_ascii=False))
 
 
-def show_items(items: Sequence[Document], columns: Sequence[Column]) -> None:
-    """A list of things of one kind."""
+def show_items(items: Iterable[Document], columns: Sequence[Column], more: More | None = None) -> None:
+    """A list of things of one kind, in a pipe line by line as they come; ``more`` says after the last one whether,
+    and by which mark, the list goes on.
+    """
     if chosen().json:
-        show_json({"items": items})
+        shown = list(items)
+        show_json({"items": shown} | ({"next": more()} if more else {}))
     elif on_terminal():
-        draw_table(items, columns)
+        draw_table(list(items), columns)
     else:
         for item in items:
             print("\t".join(exact(column.of(item), column.kind) for column in columns))

@@ -1,9 +1,12 @@
 """One value as text: short for people, exact for programs."""
 
+import re
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Any
+
+from .errors import Usage
 
 
 class Kind(StrEnum):
@@ -80,6 +83,46 @@ def age(then: datetime, now: datetime) -> str:
     if abs(seconds) < 1:
         return "now"
     return f"{span(seconds)} ago" if seconds > 0 else f"in {span(-seconds)}"
+
+
+_AGO = re.compile(r"(\d{1,6})\s*(d|h|min|s|w)")
+_LENGTHS = {unit: length for length, unit in _SPANS} | {"w": 7 * 86400}
+
+
+def seconds_of(text: str) -> int:
+    """A time span as somebody writes it: ``7d``, ``12h``, ``30min``, ``2w``."""
+    found = _AGO.fullmatch(text.strip())
+    if found is None:
+        raise Usage("this is no time span", object=text, hint="write it as 7d, 12h, 30min or 2w")
+    return int(found[1]) * _LENGTHS[found[2]]
+
+
+def bytes_of(text: str) -> int:
+    """An amount as somebody writes it, in decimal units: ``500GB``, ``1.5 TB``, ``12000``."""
+    found = re.fullmatch(r"(\d{1,18}(?:\.\d+)?)\s*([kMGTPE]?)B?", text.strip())
+    if found is None:
+        raise Usage("this is no amount of bytes", object=text, hint="write it as 500GB or 1.5TB")
+    return int(float(found[1]) * 1000 ** " kMGTPE".index(found[2] or " "))
+
+
+def time_before(text: str | None, now: datetime) -> str | None:
+    """The time that ``7d`` (ago) or a date or time in UTC means, as ISO 8601; None for none."""
+    if text is None:
+        return None
+    if _AGO.fullmatch(text.strip()):
+        return (now - timedelta(seconds=seconds_of(text))).isoformat()
+    try:
+        return moment(text).isoformat()
+    except ValueError:
+        hint = "write 7d, 12h, 2026-11-01 or 2026-11-01T12:00"
+        raise Usage("this is no time", object=text, hint=hint) from None
+
+
+def time_after(text: str, now: datetime) -> str:
+    """The time that ``30d`` (from now) or a date or time in UTC means, as ISO 8601."""
+    if _AGO.fullmatch(text.strip()):
+        return (now + timedelta(seconds=seconds_of(text))).isoformat()
+    return time_before(text, now) or ""
 
 
 def moment(text: str) -> datetime:

@@ -20,7 +20,21 @@ from ..monitor.routes import routes as pages
 from ..settings import Settings
 from ..tokens import Tokens
 from ..views import PoolViews
-from . import datasets, jobs, operations, pilot, problems, sites, tasks, uploads
+from . import (
+    dataset_changes,
+    dataset_copies,
+    datasets,
+    jobs,
+    operations,
+    pilot,
+    problems,
+    sites,
+    storage_checks,
+    storages,
+    subscriptions,
+    tasks,
+    uploads,
+)
 from .documents import Problem
 from .envelope import Envelope
 from .parameters import known_query_only
@@ -32,6 +46,12 @@ DESCRIPTION = """The broker of prodchain: tasks, jobs, data, sites and pilots.
 Lists answer `{"items": [...], "next": mark or null}`; send `next` as `after` for the next page. Errors are
 problem documents (RFC 9457) with a stable `code`, the `object` and a `hint`; `instance` is the request's id
 in the server's log."""
+
+
+PARTS = (
+    *(tasks, jobs, datasets, dataset_changes, dataset_copies, subscriptions, uploads),
+    *(sites, storages, storage_checks, pilot, operations),
+)
 
 
 def create_app(settings: Settings, pool: Pool) -> FastAPI:
@@ -83,7 +103,7 @@ def _api() -> APIRouter:
         "5XX": {"model": Problem, "description": "Not possible now"},
     }
     api = APIRouter(dependencies=[Depends(known_query_only)], responses=answers)
-    for part in (tasks, jobs, datasets, uploads, sites, pilot, operations):
+    for part in PARTS:
         api.include_router(part.router)
     return api
 

@@ -126,6 +126,155 @@ class DatasetView(Shape):
     step: str | None
     format: str | None
     tags: str | None
+    version: int
+    latest: bool
+    expires_at: datetime | None
+    deleted_at: datetime | None
+    purge_at: datetime | None
+    meta: dict[str, Any] | None
+    sites: list[str]
+
+
+class FacetsView(Shape):
+    fields: dict[str, dict[str, int]]
+    datasets: int
+    exact: bool
+
+
+class CatalogEventView(Shape):
+    at: datetime
+    kind: str
+    object: str
+    actor: str
+    text: str
+
+
+class AccessView(Shape):
+    """A line to copy into a shell or a program."""
+
+    by: str
+    line: str
+
+
+class RemedyView(Shape):
+    what: str
+    remedy: str
+
+
+class FileWaitView(Shape):
+    """What a file waits for at a storage; ``words`` says it in a sentence."""
+
+    file: str
+    state: str
+    attempts: int
+    source: str | None
+    error: str | None
+    next_try: datetime | None
+    method: str | None
+    words: str
+
+
+class CopyWhyView(Shape):
+    object: str
+    reasons: list[RemedyView]
+    files: list[FileWaitView]
+    next: int | None
+
+
+class SubscriptionView(Shape):
+    """A wish for a complete copy, and how far it is; ``direct`` false: a part of one for a container."""
+
+    id: int
+    dataset: str
+    kind: str
+    storage: str
+    state: str
+    owner: str
+    standing: bool
+    sources: str | None
+    priority: int
+    direct: bool
+    created_at: datetime
+    expires_at: datetime | None
+    done_at: datetime | None
+    files: int
+    bytes: int
+    files_there: int
+    bytes_there: int
+    files_missing: int
+    bytes_missing: int
+    failing: int
+    error: str | None
+
+
+class KindSummaryView(Shape):
+    active: int
+    files_missing: int
+    bytes_missing: int
+    failing: int
+    oldest: datetime | None
+
+
+class SubscriptionSummaryView(Shape):
+    """By what wishes are for: what jobs need, results on their way home, and the others."""
+
+    dispatch: KindSummaryView
+    destination: KindSummaryView
+    other: KindSummaryView
+
+
+class PlanView(Shape):
+    """What a wish would do: ``files`` lack at the storage; ``refusal`` is empty if it would be taken."""
+
+    storage: str
+    files: int
+    bytes: int
+    files_there: int
+    bytes_there: int
+    seconds: float | None
+    time: str
+    quota: str
+    refusal: str
+
+
+class PlansView(Shape):
+    plans: list[PlanView]
+
+
+class QuotaView(Shape):
+    """In bytes; ``limit_bytes`` null: no limit, then the sums are zero."""
+
+    owner: str
+    storage: str
+    limit_bytes: int | None
+    used_bytes: int
+    moving_bytes: int
+    left_bytes: int | None
+
+
+class BadCopyView(Shape):
+    file: str
+    storage: str
+    state: str
+
+
+class BadCopiesView(Shape):
+    items: list[BadCopyView]
+
+
+class WrongCopyView(Shape):
+    file: str
+    storage: str
+    reason: str
+
+
+class VerifiedView(Shape):
+    """Copies that were read; ``next`` goes on behind the last file."""
+
+    checked: int
+    bytes: int
+    bad: list[WrongCopyView]
+    next: int | None
 
 
 class DatasetReplicaView(Shape):
@@ -140,6 +289,9 @@ class OneDatasetView(DatasetView):
     replicas: list[DatasetReplicaView]
     made_by: list[int]
     used_by: list[int]
+    versions: list[int]
+    parents: list[str]
+    access: list[AccessView]
 
 
 class FileReplicaView(Shape):
@@ -184,8 +336,33 @@ class StorageView(Shape):
     site: str
     url: str
     kind: str
+    home: bool
+    readable: bool
+    writable: bool
+    deletable: bool
     files: int
     bytes: int
+    capacity_bytes: int | None
+    free_bytes: int | None
+    min_free_bytes: int
+    moving_files: int
+    moving_bytes: int
+    failing: int
+    max_transfers: int
+    attributes: dict[str, str]
+    as_of: datetime
+
+
+class LinkView(Shape):
+    """A day's copies between two storages; ``rate`` in bytes a second of one copy."""
+
+    source: str
+    destination: str
+    files: int
+    bytes: int
+    rate: float | None
+    failures: int
+    max_transfers: int | None
 
 
 class PilotView(Shape):
@@ -209,6 +386,9 @@ class TransferView(Shape):
     bytes: int
     attempts: int
     error: str | None
+    method: str | None
+    owner: str
+    priority: int
     queued_at: datetime
     started_at: datetime | None
     done_at: datetime | None

@@ -1,6 +1,7 @@
 """What routes work with, one set per application, and how they get at it."""
 
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -41,6 +42,22 @@ async def _writing(request: Request) -> AsyncIterator[Connection]:
 # scope="function": the connection is back, and a write committed, before the answer goes out.
 Read = Annotated[Connection, Depends(_reading, scope="function")]
 Write = Annotated[Connection, Depends(_writing, scope="function")]
+
+
+@asynccontextmanager
+async def tried(conn: Connection, dry_run: bool) -> AsyncIterator[None]:
+    """What is done inside is undone after a dry run: it was refused as it would be, and nothing has changed."""
+    trial = conn.transaction()
+    await trial.start()
+    try:
+        yield
+    except BaseException:
+        await trial.rollback()
+        raise
+    if dry_run:
+        await trial.rollback()
+    else:
+        await trial.commit()
 
 
 class Document(Response):

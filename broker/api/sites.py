@@ -7,8 +7,8 @@ from typing import Annotated
 from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict, Field
 
-from .. import revision_views, site_views, sitefile, sites, transfer_views
-from .documents import Page, PilotView, QueueView, Shape, SiteView, StorageView, TransferView
+from .. import revision_views, site_views, sitefile, sites
+from .documents import Page, PilotView, QueueView, Shape, SiteView
 from .parameters import AfterId, AfterMark, AfterName, Limit
 from .parts import Document, Read, Write, page
 from .policies import READER, Admin
@@ -46,26 +46,11 @@ async def queue_list(conn: Read, limit: Limit = 1000, after: AfterName = None) -
     return page(await site_views.queues(conn, limit=limit, after=after))
 
 
-@router.get("/storages", dependencies=[READER], summary="Storages", responses={200: {"model": Page[StorageView]}})
-async def storage_list(conn: Read, limit: Limit = 1000, after: AfterName = None) -> Document:
-    return page(await site_views.storages(conn, limit=limit, after=after))
-
-
 @router.get(
     "/pilots", dependencies=[READER], summary="Pilots, last seen first", responses={200: {"model": Page[PilotView]}}
 )
 async def pilot_list(conn: Read, limit: Limit = 100, after: AfterMark = None) -> Document:
     return page(await site_views.pilots(conn, limit=limit, after=after))
-
-
-@router.get(
-    "/transfers",
-    dependencies=[READER],
-    summary="Transfers, newest first",
-    responses={200: {"model": Page[TransferView]}},
-)
-async def transfer_list(conn: Read, limit: Limit = 100, after: AfterMark = None) -> Document:
-    return page(await transfer_views.transfers(conn, limit=limit, after=after))
 
 
 @router.post("/sites/apply", summary="Make the sites what a sites file says")

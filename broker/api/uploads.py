@@ -36,4 +36,4 @@ async def commit(upload: Upload, caller: User, request: Request) -> Document:
     pool = parts_of(request).pool
     did = await uploads.commit(pool, upload, caller.subject)
     async with connection(pool) as conn:
-        return Document(await dataset_views.dataset(conn, did))
+        return Document(await dataset_views.dataset(conn, str(did)))

@@ -1,4 +1,4 @@
-"""``prodchain dataset``: what a dataset is, what it holds, and how to reach it."""
+"""``prodchain dataset``: what a dataset is, what it holds, how to reach it; and the commands that change it."""
 
 from typing import Annotated
 
@@ -7,13 +7,16 @@ import typer
 from prodchain.broker.client import Document
 
 from ..options import chosen
-from ..output import Column, draw_lines, draw_table, on_terminal, say, show_item, show_items
-from ..values import Kind
-from .ls import short
+from ..output import Column, draw_lines, draw_table, on_terminal, say, show_item, show_items, show_json
+from ..values import Kind, size
+from . import dataset_changes, dataset_copies
+from .dataset_changes import Name
+from .ls import short_name
 
-app = typer.Typer(help="Look at datasets, close them.\n\nExamples:\n  prodchain dataset show NAME")
-
-Name = Annotated[str, typer.Argument(help="Name, or scope:name.")]
+app = typer.Typer(
+    help="Look at datasets, make, change and delete them.\n\n"
+    "Examples:\n  prodchain dataset show NAME\n  prodchain dataset why NAME@STORAGE"
+)
 
 
 def _places(dataset: Document) -> list[str]:
@@ -30,6 +33,12 @@ LINES = (
     Column("bytes", "bytes", Kind.BYTES),
     Column("created", "created_at", Kind.TIME),
     Column("closed", "closed_at", Kind.TIME),
+    Column("expires", "expires_at", Kind.TIME),
+    Column("deleted", "deleted_at", Kind.TIME),
+    Column("lets go of its files", "purge_at", Kind.TIME),
+    Column("versions", lambda dataset: dataset.get("versions") if len(dataset.get("versions") or []) > 1 else None),
+    Column("in containers", "parents"),
+    Column("remarks", "meta"),
     Column("made by task", "made_by"),
     Column("used by tasks", "used_by"),
 )
@@ -47,6 +56,24 @@ FILES = (
     Column("adler32", "adler32"),
     Column("at", lambda file: [replica["storage"] for replica in file["replicas"]]),
 )
+CONTENT = (
+    Column("name", lambda dataset: short_name(dataset["did"])),
+    Column("kind", "kind"),
+    Column("state", "state"),
+    Column("files", "files", Kind.NUMBER),
+    Column("bytes", "bytes", Kind.BYTES),
+)
+STORY = (
+    Column("at", "at", Kind.TIME),
+    Column("what", "kind"),
+    Column("by", "actor"),
+    Column("why", "text"),
+)
+DIFF = (
+    Column("change", "change"),
+    Column("file", "file"),
+    Column("bytes", "bytes", Kind.BYTES),
+)
 
 
 @app.command()
@@ -55,29 +82,25 @@ def show(name: Name) -> None:
 
     Examples:
       prodchain dataset show mc26_13p6TeV.700001.Zmumu.evgen.EVNT.v1
-      prodchain dataset show NAME --json
+      prodchain dataset show NAME@1 --json
     """
     with chosen().client() as client:
         dataset = client.dataset(name)
-        draw = on_terminal() and not chosen().json
-        one = next(client.dataset_files(name, limit=1), None) if draw else None
-    show_item(dataset, LINES if draw else (*LINES, Column("replicas", _places)))
-    if draw:
+        container = dataset["kind"] == "container"
+        content = list(client.dataset_content(name)) if container and not chosen().json else []
+    ways = [(each["by"], each["line"]) for each in dataset["access"]]
+    if not on_terminal() or chosen().json:
+        lines = [Column(f"read by {by}", lambda _, line=line: line) for by, line in ways]  # type: ignore[misc]
+        show_item(dataset, (*LINES, Column("replicas", _places), *lines))
+        return
+    show_item(dataset, LINES)
+    print()
+    draw_table(dataset["replicas"], REPLICAS)
+    if content:
         print()
-        draw_table(dataset["replicas"], REPLICAS)
-        print()
-        draw_lines(_ways_in(dataset, one))
-
-
-def _ways_in(dataset: Document, file: Document | None) -> list[tuple[str, str]]:
-    """Lines to copy into a shell or a program."""
-    ways = [("get it", f"prodchain get {short(dataset)}")]
-    if file and file["replicas"]:
-        url = file["replicas"][0]["url"]
-        ways.append(("open a file", f"fsspec.open({url!r})"))
-        if ".root" in file["name"]:
-            ways.append(("with uproot", f"uproot.open({{{url!r}: None}})"))
-    return ways
+        draw_table(content, CONTENT)
+    print("\nTo read it:")
+    draw_lines(ways)
 
 
 @app.command()
@@ -91,18 +114,49 @@ def files(
       prodchain dataset files NAME --json | jq -r '.items[].replicas[].url'
     """
     with chosen().client() as client:
-        show_items(list(client.dataset_files(name, limit=limit)), FILES)
+        show_items(client.dataset_files(name, limit=limit), FILES)
 
 
 @app.command()
-def close(name: Name) -> None:
-    """Close a dataset: its content never changes again. Closing a closed one changes nothing.
+def story(name: Name) -> None:
+    """Tell what happened to a dataset, in order: when, what, who and why.
 
     Examples:
-      prodchain dataset close user.ada.zmumu.AOD.v3
+      prodchain dataset story NAME
     """
     with chosen().client() as client:
-        dataset = client.close_dataset(name)
-    say(f"{dataset['did']} is closed with {dataset['files']} files")
+        show_items(client.dataset_story(name), STORY)
+
+
+@app.command()
+def diff(name: Name, other: Annotated[str, typer.Argument(help="The dataset or version to compare with.")]) -> None:
+    """Say what files the second dataset has more (+) and less (-) than the first.
+
+    Examples:
+      prodchain dataset diff user.ada.zmumu.AOD.v3@1 user.ada.zmumu.AOD.v3@2
+    """
+    with chosen().client() as client:
+        answer = client.dataset_diff(name, other)
     if chosen().json:
-        show_item(dataset, LINES)
+        show_json(answer)
+        return
+    signs = (("+", "added"), ("-", "removed"))
+    show_items([{"change": sign, **file} for sign, key in signs for file in answer[key]], DIFF)
+    words = [f"{answer[f'{key}_files']} files {key}, {size(answer[f'{key}_bytes'])}" for _, key in signs]
+    say("; ".join(words))
+
+
+for command, name in (
+    (dataset_changes.create, "create"),
+    (dataset_changes.add, "add"),
+    (dataset_changes.close, "close"),
+    (dataset_changes.reopen, "reopen-as-new-version"),
+    (dataset_changes.lifetime, "lifetime"),
+    (dataset_changes.rm, "rm"),
+    (dataset_changes.undelete, "undelete"),
+    (dataset_changes.bad, "bad"),
+    (dataset_copies.subscribe, "subscribe"),
+    (dataset_copies.why, "why"),
+    (dataset_copies.verify, "verify"),
+):
+    app.command(name)(command)

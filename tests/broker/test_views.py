@@ -6,11 +6,21 @@ from typing import Any
 import pytest
 from pydantic import TypeAdapter
 
-from prodchain.broker import dataset_views, job_views, overview_views, site_views, task_views, transfer_views
+from prodchain.broker import (
+    dataset_views,
+    job_views,
+    overview_views,
+    site_views,
+    storage_views,
+    task_views,
+    transfer_views,
+)
 from prodchain.broker.api import documents
 from prodchain.broker.errors import BadRequest, NotFound
 from prodchain.broker.views import PoolViews
+from prodchain.catalog import datasets
 from prodchain.catalog.names import parse_did
+from prodchain.catalog.query import Query
 from prodchain.pilot_agent.messages import Update
 
 from .world import World, evgen, inside, sim
@@ -43,6 +53,8 @@ def held_against(shape: Any, document: Any) -> None:
 
 async def test_every_view_has_the_shape_that_the_api_describes(world: World) -> None:
     await with_work(world)
+    evgen_id = await world.value("SELECT id FROM dataset WHERE name = $1", EVGEN.name)
+    await inside(world.pool, datasets.set_lifetime, evgen_id, None, "ann")
     views = PoolViews(world.pool)
     one = (await views.jobs())["items"][0]
     for document, shape in (
@@ -59,6 +71,7 @@ async def test_every_view_has_the_shape_that_the_api_describes(world: World) -> 
         (await views.site("A"), documents.SiteView),
         (await views.queues(), documents.Page[documents.QueueView]),
         (await views.storages(), documents.Page[documents.StorageView]),
+        (await views.dataset_story(str(EVGEN)), documents.Page[documents.CatalogEventView]),
         (await views.pilots(), documents.Page[documents.PilotView]),
         (await views.transfers(), documents.Page[documents.TransferView]),
         (await views.overview(), documents.OverviewView),
@@ -104,14 +117,14 @@ async def inside_with(world: World, view: Callable[..., Awaitable[Any]], *keys: 
         dataset_views.datasets,
         site_views.sites,
         site_views.queues,
-        site_views.storages,
+        storage_views.storages,
         site_views.pilots,
         transfer_views.transfers,
     ],
 )
 async def test_a_list_read_page_by_page_is_the_whole_list(view: Callable[..., Awaitable[Any]], world: World) -> None:
     await with_work(world)
-    extra = {"bookkeeping": True} if view is dataset_views.datasets else {}
+    extra = {"wanted": Query(bookkeeping=True)} if view is dataset_views.datasets else {}
     whole, end = await inside_with(world, view, limit=1000, **extra)
     assert end is None
     pages: list[Any] = []
@@ -174,10 +187,10 @@ async def test_a_log_can_be_read_from_any_character_on(world: World) -> None:
 
 async def test_datasets_show_replicas_and_the_tasks_around_them(world: World) -> None:
     first, second = await with_work(world)
-    view = await inside_with(world, dataset_views.dataset, EVGEN)
+    view = await inside_with(world, dataset_views.dataset, str(EVGEN))
     assert (view["made_by"], view["used_by"], view["files"], view["state"]) == ([first], [second], 2, "open")
     assert {replica["storage"]: replica["files"] for replica in view["replicas"]} == {"A-DISK": 1, "B-DISK": 1}
-    files, _ = await inside_with(world, dataset_views.files, EVGEN)
+    files, _ = await inside_with(world, dataset_views.files, str(EVGEN))
     assert [len(file["replicas"]) for file in files] == [1, 1]
     assert files[0]["replicas"][0]["url"].endswith(files[0]["name"])
 
@@ -202,7 +215,7 @@ async def test_sites_count_jobs_and_storages_count_each_file_once(world: World) 
     await with_work(world)
     site = await inside_with(world, site_views.site, "B")
     assert (site["queues"], site["storages"], site["jobs"]["transferring"]) == (["B-BATCH"], ["B-DISK"], 1)
-    storages, _ = await inside_with(world, site_views.storages)
+    storages, _ = await inside_with(world, storage_views.storages)
     assert {view["name"]: view["files"] for view in storages} == {"A-DISK": 1, "B-DISK": 1}
     queues, _ = await inside_with(world, site_views.queues)
     assert {view["name"]: view["pilots"] for view in queues} == {"A-BATCH": 1, "B-BATCH": 1}
