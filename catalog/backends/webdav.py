@@ -11,6 +11,7 @@ from contextlib import suppress
 from http.client import HTTPResponse
 from io import FileIO
 from pathlib import Path
+from threading import RLock
 from typing import Any, TypeAlias
 from urllib.parse import quote, unquote, urlsplit
 from xml.etree import ElementTree  # expat refuses what makes XML dangerous
@@ -45,6 +46,9 @@ WORKING_S = 600.0
 """Silence that is borne while a server sums up or copies a file."""
 
 _DONE = (200, 201, 202, 204)
+_THERE = (301, 403, 405, 500)
+"""What MKCOL answers where a folder is, or may be."""
+_NO_FOLDER = (403, 404, 409)
 _CANNOT = (400, 404, 405, 409, 412, 415, 500, 501, 502)
 """Statuses of servers that know no third-party copy, by whatever they stumble over."""
 _SPACE = '<?xml version="1.0"?><propfind xmlns="DAV:"><prop><quota-available-bytes/></prop></propfind>'
@@ -62,6 +66,7 @@ class WebDav:
         self._http = Http(url, credentials)
         self._authorization = authorization(credentials)
         self._made: set[str] = set()
+        self._making = RLock()
         self._folders_first = False
         self._alone: set[str] = set()
         """Servers that it does not fetch from."""
@@ -113,7 +118,7 @@ class WebDav:
         return f"{checksum:08x}"
 
     def put(self, source: Path, path: str, told: Told) -> str:
-        checksum = moved = 0
+        checksum, moved = 1, 0
 
         def body() -> Iterator[memoryview]:
             nonlocal checksum, moved
@@ -122,7 +127,8 @@ class WebDav:
             block = memoryview(bytearray(min(SENT, bytes_)))
             with explained(str(source), "read"):
                 file.seek(0)
-            while moved < bytes_ and (got := _filled(file, block, source)):
+            while moved < bytes_:
+                got = _filled(file, block, source)
                 checksum = zlib_ng.adler32(block[:got], checksum)
                 yield block[:got]
                 moved += got
@@ -132,17 +138,16 @@ class WebDav:
             file = source.open("rb", buffering=0)
         with file:
             bytes_ = file.seek(0, 2)
-            if self._folders_first or bytes_ > HOPEFUL:
-                self._make_folder(_folder(path))
-            try:
-                self._store(path, body, bytes_)
-            except (FileMissing, StorageDenied, BadStorage) as error:
-                if _folder(path) in self._made or isinstance(error, StorageTimeout):
-                    raise
+            folder = _folder(path)
+            hopeful = bytes_ <= HOPEFUL and not self._folders_first and folder not in self._made
+            if not hopeful:
+                self._make_folder(folder)
+            if self._store(path, body, bytes_, *(_NO_FOLDER if hopeful else ())) in _NO_FOLDER:
                 self._folders_first = True
-                self._make_folder(_folder(path))
+                self._make_folder(folder)
                 self._store(path, body, bytes_)
-        return f"{checksum or 1:08x}"
+            self._made.add(folder)
+        return f"{checksum:08x}"
 
     def copy(self, source: str, target: str) -> bool:
         self._make_folder(_folder(target))
@@ -172,7 +177,7 @@ class WebDav:
         return False
 
     def rename(self, source: str, target: str) -> None:
-        """Over what is there only when the source is: rclone would remove the target first and find no source then."""
+        """Over what is there only if the source is: rclone would remove the target first and find no source then."""
         for overwrite in ("F", "T"):
             headers = {"Destination": self._link(target), "Overwrite": overwrite}
             try:
@@ -220,12 +225,13 @@ class WebDav:
     def _link(self, path: str) -> str:
         return f"{self.url}/{quote(path.lstrip('/'), safe=SAFE)}"
 
-    def _store(self, path: str, body: Body, bytes_: int) -> None:
-        """Upload; nothing stays of what breaks off."""
+    def _store(self, path: str, body: Body, bytes_: int, *borne: int) -> int:
+        """Upload; the status. Nothing stays of what breaks off."""
         request = Request("PUT", self._link(path), "write", body=body, length=bytes_, patience_s=WORKING_S)
         try:
-            self._http.status(request, *_DONE)
+            return self._http.status(request, *_DONE, *borne)
         except BaseException as error:
+            self._made.discard(_folder(path))  # somebody may have removed it
             refused = isinstance(error, CatalogError) and not isinstance(error, StorageTimeout)
             self._clean(path, AT_ONCE if refused else AFTERWARDS_S)
             raise
@@ -238,16 +244,21 @@ class WebDav:
                 self.delete(path)
 
     def _make_folder(self, folder: str) -> None:
-        """Make a folder and those above it, once: XRootD makes them itself, others refuse a file without."""
-        if folder in self._made or not folder:
-            return
-        request = Request("MKCOL", self._link(folder), "make")
-        if self._http.status(request, *_DONE, 301, 405, 403, 409) in (403, 409):  # 405: it is there
-            self._make_folder(_folder(folder))
-            self._http.status(request, *_DONE, 301, 405, 403)  # 403 may be all that is said of one that is there
-        if len(self._made) > REMEMBERED:
-            self._made.clear()
-        self._made.add(folder)
+        """Make a folder and those above it, once: XRootD makes them itself, others refuse a file without.
+
+        One at a time: wsgidav stumbles (500) over two that make the same one. What cannot be made is said when the
+        file is stored.
+        """
+        with self._making:
+            if folder in self._made or not folder:
+                return
+            request = Request("MKCOL", self._link(folder), "make")
+            if self._http.status(request, *_DONE, *_THERE, 409) == 409:
+                self._make_folder(_folder(folder))
+                self._http.status(request, *_DONE, *_THERE)
+            if len(self._made) > REMEMBERED:
+                self._made.clear()
+            self._made.add(folder)
 
     def _copied(self, request: Request, target: str, source_url: str, by: Http | None = None) -> bool:
         """Whether the server copied; False if it does not do such things. A status is a promise, no result."""
@@ -317,7 +328,9 @@ def _lines(answer: HTTPResponse) -> Iterator[bytes]:
 
 def _filled(file: FileIO, block: memoryview, source: Path) -> int:
     with explained(str(source), "read"):
-        return file.readinto(block) or 0
+        if got := file.readinto(block):
+            return got
+        raise OSError("it became shorter while it was read")
 
 
 def _adler32(digest: str | None, repr_digest: str | None) -> str | None:

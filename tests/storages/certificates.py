@@ -9,19 +9,31 @@ NAMES = "subjectAltName=DNS:localhost,IP:127.0.0.1"
 
 @dataclass(frozen=True)
 class Certificates:
-    ca: Path
-    """The authority's certificate: what a client trusts."""
-    folder: Path
-    """The authority under the name that OpenSSL looks for (XRootD's ``certdir``)."""
-    certificate: Path
-    key: Path
+    at: Path
+
+    @property
+    def ca(self) -> Path:
+        """The authority's certificate: what a client trusts."""
+        return self.at / "ca.pem"
+
+    @property
+    def folder(self) -> Path:
+        """The authority under the name that OpenSSL looks for (XRootD's ``certdir``)."""
+        return self.at / "certs"
+
+    @property
+    def certificate(self) -> Path:
+        return self.at / "host.pem"
+
+    @property
+    def key(self) -> Path:
+        return self.at / "host.key"
 
 
 def make_certificates(at: Path) -> Certificates:
     """New keys and certificates in a folder, good for a day."""
-    at.mkdir(exist_ok=True)
-    made = Certificates(at / "ca.pem", at / "certs", at / "host.pem", at / "host.key")
-    made.folder.mkdir()
+    made = Certificates(at)
+    made.folder.mkdir(parents=True)
     new_key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "1"]
     _openssl("req", "-x509", *new_key, "-subj", "/CN=test CA", "-keyout", at / "ca.key", "-out", made.ca)
     signed = ["-CA", made.ca, "-CAkey", at / "ca.key", "-addext", NAMES, "-addext", "basicConstraints=CA:FALSE"]

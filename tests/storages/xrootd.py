@@ -39,11 +39,16 @@ class XRootD:
 
 
 @contextmanager
-def xrootd(where: Path | None = None) -> Iterator[XRootD]:
-    """A started server; ``where`` is the parent of its folder (a small file system, say)."""
+def xrootd(where: Path | None = None, trusted: Certificates | None = None) -> Iterator[XRootD]:
+    """A started server; ``where`` is the parent of its folder (a small file system, say).
+
+    Servers that copy from each other are given the same certificates.
+    """
     needs("xrootd", "xrdcp", "openssl")
     with open_folder(where) as at:
-        certificates = make_certificates(at / "tls")
+        if trusted:  # each has its own, whose key is its user's
+            shutil.copytree(trusted.at, at / "tls")
+        certificates = Certificates(at / "tls") if trusted else make_certificates(at / "tls")
         port, https_port = free_port(), free_port()
         store = at / "root" / "store"
         store.mkdir(parents=True)
