@@ -72,6 +72,18 @@ def parse_file_did(text: str) -> Did:
     return _parse(text, FILE_NAME_MAX)
 
 
+def check_file_did(did: Did) -> None:
+    """BadName if there can be no such file; the same rules, quicker for one that was read already."""
+    if (
+        len(did.name) > FILE_NAME_MAX
+        or len(did.scope) > SCOPE_MAX
+        or _NAME.fullmatch(did.name) is None
+        or _SCOPE.fullmatch(did.scope) is None
+        or did.scope in ("user", "group")
+    ):
+        parse_file_did(str(did))
+
+
 def parse_output_did(text: str) -> Did:
     """The same for a dataset that a task fills: with room for bookkeeping names, and not such a name itself."""
     did = _parse(text, OUTPUT_NAME_MAX)

@@ -1,50 +1,70 @@
 """Datasets that somebody who wrote a wrong name may have meant."""
 
-from . import names
-from .connection import Connection
-from .models import BOOKKEEPING
-from .names import Did
+from collections.abc import Mapping, Sequence
 
-NEIGHBOURS = """
-(SELECT scope, name FROM dataset WHERE name < $1 AND kind <> ALL($2::text[]) ORDER BY name DESC LIMIT 20)
+from . import names, query, search
+from .connection import Connection
+from .models import SHOWN
+from .names import Did
+from .query import Query
+
+MOST = 2_000
+"""Names that are read for each field that may be wrong: more of them begin alike in a large catalog."""
+
+NEIGHBOURS = f"""
+(SELECT scope, name FROM dataset WHERE name < $1 AND {SHOWN} ORDER BY name DESC LIMIT 20)
 UNION ALL
-(SELECT scope, name FROM dataset WHERE name >= $1 AND kind <> ALL($2::text[]) ORDER BY name LIMIT 20)
+(SELECT scope, name FROM dataset WHERE name >= $1 AND {SHOWN} ORDER BY name LIMIT 20)
 """
-ONE_FIELD_OFF = """
+ONE_FIELD_OFF = f"""
 SELECT near.scope, near.name FROM unnest($1::text[], $2::text[]) AS pattern (prefix, spelling)
 CROSS JOIN LATERAL (
-    SELECT scope, name FROM dataset
-    WHERE name >= prefix AND name < prefix || '~' AND name LIKE spelling AND kind <> ALL($3::text[])
-    ORDER BY name LIMIT 20
+    SELECT scope, name FROM (
+        SELECT scope, name FROM dataset
+        WHERE name >= prefix AND name < prefix || '~' AND {SHOWN} ORDER BY name LIMIT {MOST}
+    ) read WHERE name LIKE spelling LIMIT 20
 ) near
 """
+SAME_PARTS = """
+SELECT scope, name FROM dataset
+WHERE id IN (SELECT dataset_with_grams($1::int4[], $2)) AND name LIKE $3 ORDER BY name LIMIT 20
+"""
 # Hops from scope to scope in the index: there are few scopes beside the names in them.
-OTHER_SCOPES = """
+OTHER_SCOPES = f"""
 WITH RECURSIVE known AS (
-    (SELECT scope FROM dataset ORDER BY scope LIMIT 1)
+    (SELECT scope, 1 AS hops FROM dataset ORDER BY scope LIMIT 1)
     UNION ALL
-    SELECT (SELECT d.scope FROM dataset d WHERE d.scope > known.scope ORDER BY d.scope LIMIT 1)
-    FROM known WHERE known.scope IS NOT NULL
+    SELECT (SELECT d.scope FROM dataset d WHERE d.scope > known.scope ORDER BY d.scope LIMIT 1), hops + 1
+    FROM known WHERE known.scope IS NOT NULL AND hops < {MOST}
 )
 SELECT d.scope, d.name FROM known JOIN dataset d ON d.scope = known.scope AND d.name = known.scope || $1
+WHERE {SHOWN}
 """
 
 
 async def misses(conn: Connection, wanted: Did) -> list[Did]:
     """Up to three existing datasets, the likeliest first: spelt alike, in another scope, or with one field wrong.
 
-    Reads neighbours in the index and names that begin alike; not all of a large catalog.
+    Reads neighbours in the index, names that begin alike, and short lists of those with the same parts; not all of a
+    large catalog.
     """
     head = names.scope_of(wanted.name)
-    first, *fields = head, *wanted.name[len(head) + 1 :].split(".")
-    prefixes = [".".join([first, *fields[:wrong], ""]) for wrong in range(len(fields))]
-    spellings = [
-        names.like(".".join([first, *fields[:wrong], "*", *fields[wrong + 1 :]])) for wrong in range(len(fields))
-    ]
+    fields = [head, *wanted.name[len(head) + 1 :].split(".")]
+    patterns = [".".join([*fields[:wrong], "*", *fields[wrong + 1 :]]) for wrong in range(1, len(fields))]
+    spellings = [names.like(pattern) for pattern in patterns]
     rows = [
-        *await conn.fetch(NEIGHBOURS, wanted.name, BOOKKEEPING),
-        *await conn.fetch(ONE_FIELD_OFF, prefixes, spellings, BOOKKEEPING),
+        *await conn.fetch(NEIGHBOURS, wanted.name),
+        *await conn.fetch(ONE_FIELD_OFF, [names.literal_prefix(pattern) for pattern in patterns], spellings),
         *await conn.fetch(OTHER_SCOPES, wanted.name[len(head) :]),
     ]
+    if found := _likeliest(wanted, rows):
+        return found
+    for pattern, spelling in zip(patterns, spellings, strict=True):
+        if grams := await search.rarest(conn, query.parts(Query(pattern))):
+            rows += await conn.fetch(SAME_PARTS, grams, MOST, spelling)
+    return _likeliest(wanted, rows)
+
+
+def _likeliest(wanted: Did, rows: Sequence[Mapping[str, str]]) -> list[Did]:
     by_name = {row["name"]: Did(row["scope"], row["name"]) for row in rows}
     return [by_name[name] for name in names.near_misses(wanted.name, by_name)]

@@ -189,7 +189,7 @@ async def ways(conn: Connection, wanted: Query, storages: Mapping[str, Sequence[
     """Short lists that hold all that fits, as far as indexes lead to them."""
     found = []
     if wanted.usual:
-        if grams := await _rarest(conn, query.parts(wanted)):
+        if grams := await rarest(conn, query.parts(wanted)):
             found.append(Way("SELECT dataset_with_grams({}::int4[], {}::bigint) AS id", [grams]))
         if wanted.owner is not None:
             found.append(Way(f"SELECT id FROM dataset WHERE owner = {{}} AND {SHOWN} LIMIT {{}}::bigint",
@@ -209,7 +209,7 @@ async def ways(conn: Connection, wanted: Query, storages: Mapping[str, Sequence[
     return found
 
 
-async def _rarest(conn: Connection, parts: Sequence[str]) -> list[int]:
+async def rarest(conn: Connection, parts: Sequence[str]) -> list[int]:
     """Few runs of three characters of each part that together lead to few names."""
     by_part = [query.grams(part) for part in parts]
     frequencies = {

@@ -23,6 +23,17 @@ async def test_a_field_that_is_wrong_is_found_again(conn: Connection, right: str
     assert (await near.misses(conn, parse_did(TARGET.replace(right, wrong))))[0] == Did("mc11", TARGET)
 
 
+async def test_it_is_found_beyond_what_is_read_of_the_names_that_begin_alike(
+    conn: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(near, "ONE_FIELD_OFF", near.ONE_FIELD_OFF.replace(f"LIMIT {near.MOST}", "LIMIT 5"))
+    await new_dataset(conn, TARGET)
+    for number in range(50):
+        await new_dataset(conn, f"mc11.{number:06d}.other.recon.AOD.v11000303")
+        await new_dataset(conn, f"mc11.{number + 9100:06d}.other.recon.AOD.v11000303")
+    assert (await near.misses(conn, parse_did(TARGET.replace("007216", "009216"))))[0] == Did("mc11", TARGET)
+
+
 async def test_a_user_name_is_found_in_its_scope(conn: Connection) -> None:
     await new_dataset(conn, "user.ada.thesis.v1")
     assert await near.misses(conn, parse_did("user.ada.theses.v1")) == [Did("user.ada", "user.ada.thesis.v1")]
