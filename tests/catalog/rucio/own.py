@@ -48,7 +48,8 @@ class OwnCatalog:
 
     async def find(self, pattern: str) -> list[Did]:
         async with self._pool.acquire() as conn:
-            return [Did(each.scope, each.name) for each in await lookup.find(conn, pattern, limit=1000)]
+            found = await lookup.find(conn, lookup.Query(pattern, limit=1000))
+            return [Did(row.dataset.scope, row.dataset.name) for row in found.rows]
 
     async def files(self, did: Did) -> list[Located]:
         dataset = await self._dataset(did)
