@@ -17,6 +17,7 @@ from typing import TypeAlias
 
 from prodchain.catalog import deletion, folding, purging, queueing, recount, withdrawals
 from prodchain.catalog.mover import Mover
+from prodchain.catalog.stager import Stager
 
 from . import generation, hooks, leases, placement, watching
 from .bunches import Pace
@@ -28,6 +29,7 @@ log = logging.getLogger("prodchain.agents")
 Step: TypeAlias = Callable[[], Awaitable[int]]
 IDLE_S = 1.0
 FOLD_S = 30.0
+STAGE_S = 5.0
 EXPIRE_S = 20.0
 RECOUNT_S = 600.0
 """How often it asks whether a day has gone by."""
@@ -55,6 +57,7 @@ class Agents:
             group.create_task(self._loop("generate", self._each(generation.growing_tasks, generation.generate)))
             group.create_task(self._loop("place", self._each(placement.waiting_tasks, self._place)))
             group.create_task(self._loop("move", self._mover.step))
+            group.create_task(self._loop("stage", Stager(self._pool).step, STAGE_S))
             group.create_task(self._loop("clean", self._mover.clean))
             group.create_task(self._loop("close", self._each(watching.ending, watching.complete)))
             group.create_task(self._loop("watch", self._each(leases.expired, leases.reclaim)))
