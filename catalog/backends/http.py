@@ -149,11 +149,14 @@ class Http:
                 if _arrived(connection, answer, 0):
                     return False
                 connection.send(block)
-        except ConnectionError:
-            if not _arrived(connection, answer, 1):
-                answer.close()
-                raise
-            return False
+        except (ConnectionError, ssl.SSLEOFError, ssl.SSLZeroReturnError):  # closed on us: it may have said why
+            try:
+                if _arrived(connection, answer, 1):
+                    return False
+            except OSError:
+                pass
+            answer.close()
+            raise
         except BaseException:
             answer.close()
             raise
@@ -256,9 +259,10 @@ def _close(idle: dict[str, list[HTTPConnection]]) -> None:
 
 def _silence(doing: str, url: str, error: Exception) -> StorageTimeout:
     words = str(error) or type(error).__name__
-    return StorageTimeout(
-        f"no answer to {doing} {url}: {words}", object=url, hint="check that the storage runs and can be reached"
-    )
+    hint = "check that the storage runs and can be reached"
+    if doing == "write":
+        hint += ", and its space: XRootD closes the connection without a word when its disk is full"
+    return StorageTimeout(f"no answer to {doing} {url}: {words}", object=url, hint=hint)
 
 
 def _words(answer: HTTPResponse) -> str:

@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, wait
 from contextlib import closing, suppress
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import IO, Any, TypeAlias, cast
 from urllib.parse import parse_qs, quote
 
@@ -163,11 +163,16 @@ class XRootD:
                 yield Entry(path, int(entry.statinfo.size))
 
     def free(self, folder: str) -> int | None:
-        status, answer = self._fs.query(QueryCode.SPACE, self._at(folder), timeout=_patience())
-        if status.code in _SILENT:
-            self._ask("look at", folder, (status, answer))
-        free = parse_qs(_text(answer)).get("oss.free") if status.ok else None
-        return int(free[0]) if free else None
+        """Asked of the next folder above that exists: of one that does not, the server says 0."""
+        at = PurePosixPath(_plain(folder))
+        for above in (at, *at.parents):
+            status, answer = self._fs.query(QueryCode.SPACE, self._at(str(above)), timeout=_patience())
+            if status.code in _SILENT:
+                self._ask("look at", folder, (status, answer))
+            space = parse_qs(_text(answer)) if status.ok else {}
+            if int(space.get("oss.space", ["0"])[0]):
+                return int(space["oss.free"][0])
+        return None
 
     def opening(self, path: str) -> tuple[str, dict[str, Any]]:
         return f"{self.url}/{_plain(path)}", {}
@@ -226,7 +231,10 @@ class XRootD:
         def answered(status: XRootDStatus, answer: Any, _: object) -> None:
             future.set_result((status, answer))
 
-        self._ask("reach", path, (request(*arguments, timeout=_patience(), callback=answered), None))
+        try:
+            self._ask("reach", path, (request(*arguments, timeout=_patience(), callback=answered), None))
+        except ValueError as error:  # pyxrootd's word for a file whose connection broke
+            raise _silence("reach", f"{self.url}/{_plain(path)}", "the connection broke") from error
         return future
 
     def _written(self, path: str, answer: "Future[Answer]", block: bytes) -> int:
@@ -294,7 +302,11 @@ def _refusal(doing: str, server: str, path: str, status: XRootDStatus, source: s
     if status.errno in _DENIED or status.code in _UNAUTHENTICATED:
         return StorageDenied(f"not allowed to {doing} {url}: {words}", object=url, hint=renewal(server))
     if status.code in _SILENT:
-        return StorageTimeout(
-            f"no answer to {doing} {url}: {words}", object=url, hint="check that the storage runs and can be reached"
-        )
+        return _silence(doing, url, words)
     return BadStorage(f"cannot {doing} {url}: {words}", object=url, hint="check the storage and its log")
+
+
+def _silence(doing: str, url: str, words: str) -> StorageTimeout:
+    return StorageTimeout(
+        f"no answer to {doing} {url}: {words}", object=url, hint="check that the storage runs and can be reached"
+    )
