@@ -163,9 +163,13 @@ async def _after(conn: Connection, statement: str, last: int) -> list[int]:
     return [row["id"] for row in await conn.fetch(statement, last, SLICE)]
 
 
+async def _wrong(conn: Connection, statement: str, *values: object) -> list[Any]:
+    return [row for row in await conn.fetch(statement, *values) if row["counted"] != row["found"]]
+
+
 async def _datasets(conn: Connection, dataset_ids: Sequence[int], repair: bool) -> list[Difference]:
-    rows = await conn.fetch(DATASETS, dataset_ids)
-    copies = await conn.fetch(REPLICAS, dataset_ids)
+    rows = await _wrong(conn, DATASETS, dataset_ids)
+    copies = await _wrong(conn, REPLICAS, dataset_ids)
     if repair:
         for row in rows:
             await conn.execute(MEND_DATASET, row["id"], row["what"], row["found"] - row["counted"])
@@ -180,8 +184,8 @@ async def _others(conn: Connection, repair: bool) -> list[Difference]:
     """What is used, who waits, and what nobody counts."""
     wrong: list[Difference] = []
     for storage in await conn.fetch("SELECT id FROM storage ORDER BY id"):
-        copies = await conn.fetch(STORAGE_USE, storage["id"])
-        owners = await conn.fetch(OWNER_USE, storage["id"])
+        copies = await _wrong(conn, STORAGE_USE, storage["id"])
+        owners = await _wrong(conn, OWNER_USE, storage["id"])
         if repair:
             for row in copies:
                 await conn.execute(MEND_STORAGE, row["id"], row["what"], row["found"] - row["counted"])
@@ -189,7 +193,7 @@ async def _others(conn: Connection, repair: bool) -> list[Difference]:
                 await conn.execute(MEND_OWNER, row["object"], row["id"], row["found"] - row["counted"])
         wrong += await _noted(conn, "storage", copies, repair)
         wrong += await _noted(conn, "owner", owners, repair)
-    waits = await conn.fetch(HOLDS)
+    waits = await _wrong(conn, HOLDS)
     if repair:
         mended = [await conn.fetchrow(MEND_HOLD, row["id"], row["found"] - row["counted"]) for row in waits]
         freed = [row["holder"] for row in mended if row is not None and row["missing"] == 0]
@@ -202,7 +206,7 @@ async def _strays(conn: Connection, repair: bool) -> list[Difference]:
     wrong: list[Difference] = []
     last = 0
     while ids := await _after(conn, NEXT_FILES, last):
-        rows = await conn.fetch(STRAYS, last, ids[-1])
+        rows = await _wrong(conn, STRAYS, last, ids[-1])
         if repair:
             for row in rows:
                 await conn.execute(FORGET, row["id"], row["storage_id"], FORGOTTEN)

@@ -3,8 +3,8 @@
 
 CREATE FUNCTION dataset_guarded() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-    IF (NEW.scope, NEW.name, NEW.version) IS DISTINCT FROM (OLD.scope, OLD.name, OLD.version) THEN
-        RAISE EXCEPTION 'dataset % keeps its name and version', OLD.id USING ERRCODE = 'check_violation';
+    IF (NEW.scope, NEW.name, NEW.version, NEW.kind) IS DISTINCT FROM (OLD.scope, OLD.name, OLD.version, OLD.kind) THEN
+        RAISE EXCEPTION 'dataset % keeps its name, version and kind', OLD.id USING ERRCODE = 'check_violation';
     END IF;
     IF NEW.state <> OLD.state AND (OLD.state, NEW.state) NOT IN (
         ('open', 'closed'), ('open', 'deleted'), ('closed', 'deleted')
@@ -15,12 +15,13 @@ BEGIN
     RETURN NEW;
 END $$;
 
-CREATE TRIGGER dataset_guarded BEFORE UPDATE OF scope, name, version, state ON dataset
+CREATE TRIGGER dataset_guarded BEFORE UPDATE OF scope, name, version, kind, state ON dataset
     FOR EACH ROW EXECUTE FUNCTION dataset_guarded();
 
 CREATE FUNCTION file_guarded() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-    IF (NEW.scope, NEW.name, NEW.bytes, NEW.adler32) IS DISTINCT FROM (OLD.scope, OLD.name, OLD.bytes, OLD.adler32)
+    IF (NEW.scope, NEW.name, NEW.guid, NEW.bytes, NEW.adler32)
+       IS DISTINCT FROM (OLD.scope, OLD.name, OLD.guid, OLD.bytes, OLD.adler32)
        OR NEW.md5 IS DISTINCT FROM OLD.md5 AND OLD.md5 IS NOT NULL THEN
         RAISE EXCEPTION 'the content of file %:% does not change', OLD.scope, OLD.name
             USING ERRCODE = 'check_violation';
@@ -28,7 +29,7 @@ BEGIN
     RETURN NEW;
 END $$;
 
-CREATE TRIGGER file_guarded BEFORE UPDATE OF scope, name, bytes, adler32, md5 ON file
+CREATE TRIGGER file_guarded BEFORE UPDATE OF scope, name, guid, bytes, adler32, md5 ON file
     FOR EACH ROW EXECUTE FUNCTION file_guarded();
 
 -- Nothing joins a dataset that is not open; members leave an open one, or all of them one that is deleted.
@@ -78,6 +79,19 @@ END $$;
 
 CREATE TRIGGER dataset_child_removed AFTER DELETE ON dataset_child
     REFERENCING OLD TABLE AS changed FOR EACH STATEMENT EXECUTE FUNCTION dataset_child_removed();
+
+-- What is in a dataset is added and taken out, one way each, which the triggers above watch.
+CREATE FUNCTION content_guarded() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    RAISE EXCEPTION 'the content of datasets is added and removed: no %', lower(TG_OP)
+        USING ERRCODE = 'check_violation';
+END $$;
+
+CREATE TRIGGER dataset_file_guarded BEFORE UPDATE OR TRUNCATE ON dataset_file
+    FOR EACH STATEMENT EXECUTE FUNCTION content_guarded();
+
+CREATE TRIGGER dataset_child_guarded BEFORE UPDATE OR TRUNCATE ON dataset_child
+    FOR EACH STATEMENT EXECUTE FUNCTION content_guarded();
 
 CREATE FUNCTION replica_counted() RETURNS trigger LANGUAGE plpgsql AS $$
 DECLARE
