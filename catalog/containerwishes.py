@@ -34,6 +34,7 @@ WITH RECURSIVE below (id) AS (
 SELECT EXISTS (SELECT FROM below JOIN dataset d USING (id) WHERE d.kind = 'container' AND d.state = 'open')
 """
 JOIN = "INSERT INTO subscription_part (container_id, part_id) VALUES ($1, $2) ON CONFLICT DO NOTHING"
+FORGET = "DELETE FROM subscription_part WHERE container_id = $1"
 WAITING = """
 SELECT EXISTS (SELECT FROM subscription_part p JOIN subscription s ON s.id = p.part_id
                WHERE p.container_id = $1 AND s.state = 'active')
@@ -77,6 +78,11 @@ async def following(conn: Connection, container_id: int) -> list[Subscription]:
 async def join(conn: Connection, wish: Subscription, part: Subscription) -> None:
     """Let the wish for a container stand for the one for a dataset."""
     await conn.execute(JOIN, wish.id, part.id)
+
+
+async def forget(conn: Connection, wish: Subscription) -> None:
+    """Begin anew with what it stands for: children may have left while it was not active."""
+    await conn.execute(FORGET, wish.id)
 
 
 async def settle(conn: Connection, dataset_ids: Sequence[int]) -> None:

@@ -44,7 +44,7 @@ SET (owner, standing, sources, priority, expires_at, direct, created_at) = (
         WHERE s.state = 'active'
         UNION ALL
         SELECT excluded.owner, excluded.standing, excluded.sources, excluded.priority, excluded.expires_at,
-               excluded.direct, now()
+               excluded.direct OR (s.direct AND s.state = 'done'), now()
         WHERE s.state <> 'active'
     ),
     state = 'active', done_at = NULL
@@ -97,8 +97,9 @@ async def subscribe(
     parts = await containerwishes.below(conn, [dataset_id])
     await quotas.check_wish(conn, parts, storage_id, {owner, container.owner})
     wish = await _wish(conn, dataset_id, storage_id, terms, direct=True)
+    await containerwishes.forget(conn, wish)
     for part in parts:
-        each = await subscribe_dataset(conn, part, storage_id, _of_part(terms), direct=False, checked=True)
+        each = await subscribe_dataset(conn, part, storage_id, _of_part(wish), direct=False, checked=True)
         await containerwishes.join(conn, wish, each)
     await containerwishes.settle(conn, [dataset_id])
     return await get(conn, dataset_id, storage_id)
@@ -204,9 +205,8 @@ async def adopt(conn: Connection, container_id: int, child_ids: Sequence[int]) -
     """Children joined a container: whoever has a standing wish for it, or for one above it, wishes for them too."""
     parts = await containerwishes.below(conn, child_ids)
     for wish in await containerwishes.following(conn, container_id):
-        terms = Terms(wish.owner, sources=wish.sources, priority=wish.priority)
         for part in parts:
-            each = await subscribe_dataset(conn, part, wish.storage_id, terms, direct=False, checked=True)
+            each = await subscribe_dataset(conn, part, wish.storage_id, _of_part(wish), direct=False, checked=True)
             await containerwishes.join(conn, wish, each)
 
 
@@ -218,15 +218,18 @@ def holder(subscription_id: int) -> str:
     return f"{HOLDER}{subscription_id}"
 
 
-def _of_part(terms: Terms) -> Terms:
+def _of_part(wish: Subscription) -> Terms:
     """A part ends with its container's wish, which knows when that is."""
-    return Terms(terms.owner, terms.standing, terms.sources, terms.priority)
+    return Terms(wish.owner, wish.standing, wish.sources, wish.priority)
 
 
 def _covers(old: Subscription, terms: Terms, direct: bool) -> bool:
-    """Whether the wish is there already: what happens to an active one keeps everything that it needs queued."""
+    """Whether the wish is there already: what happens to an active one keeps everything that it needs queued.
+
+    One that was fulfilled needs not begin anew to be a part: it begins by itself when copies go.
+    """
     return (
-        old.state == SubscriptionState.ACTIVE
+        (old.state == SubscriptionState.ACTIVE or (old.state == SubscriptionState.DONE and not direct))
         and old.standing
         and (old.direct or not direct)
         and old.priority >= terms.priority
