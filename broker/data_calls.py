@@ -78,8 +78,11 @@ class DataCalls:
         return list(self._listing(_of(did, "story"), {}, limit))
 
     def dataset_diff(self, did: str, other: str) -> Document:
-        """What ``other`` has more and less than the dataset."""
-        return self._json("GET", _of(did, "diff"), {"other": other})
+        """What ``other`` has more and less than the dataset: the sums, and all files that changed."""
+        path, asked = _of(did, "diff"), {"other": other}
+        first = self._json("GET", path, asked)
+        rest = self._listing(path, asked, None, first["next"]) if first["next"] is not None else ()
+        return {**first, "items": [*first["items"], *rest], "next": None}
 
     def dataset_lineage(self, did: str, *, up: int | None = None, down: int | None = None) -> Document:
         return self._json("GET", _of(did, "lineage"), {"up": up, "down": down})

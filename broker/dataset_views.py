@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 
-from prodchain.catalog import containers, lookup, names
+from prodchain.catalog import containers, diffs, lookup, names
 from prodchain.catalog import datasets as catalog
 from prodchain.catalog.lookup import Query
 from prodchain.catalog.models import Dataset, DatasetKind
@@ -144,6 +144,18 @@ async def story(
     for event in shown:
         del event["id"]  # a page's mark, not part of the story
     return shown, rows[limit - 1]["id"] if len(rows) > limit else None
+
+
+async def diff(conn: Connection, text: str, other: str, *, limit: int = 1000, after: int = 0) -> View:
+    """What ``other`` has more (added) and less (removed): the sums, and the files page by page."""
+    a, b = id_of(await find(conn, text)), id_of(await find(conn, other))
+    sums = await diffs.diff(conn, a, b)
+    rows = await diffs.changes(conn, a, b, limit + 1, after)
+    items = [
+        {"change": "added" if row.added else "removed", "file": str(row.did), "bytes": row.bytes}
+        for row in rows[:limit]
+    ]
+    return asdict(sums) | {"items": items, "next": rows[limit - 1].id if len(rows) > limit else None}
 
 
 def id_of(dataset: Dataset) -> int:

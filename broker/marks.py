@@ -1,6 +1,8 @@
 """Where a list by time stopped, as a text that a client sends back unchanged."""
 
+from collections.abc import Sequence
 from datetime import datetime
+from typing import Any
 
 from .errors import BadRequest
 
@@ -21,3 +23,15 @@ def read_mark(text: str | None, parts: int) -> tuple[datetime | None, list[str |
     if when is None or when.tzinfo is None or len(rest) != parts:
         raise BadRequest("not a mark of this list", object="after", hint="send `next` of the page before, unchanged")
     return when, list(rest)
+
+
+def part_of(
+    views: Sequence[dict[str, Any]], keys: Sequence[str], limit: int, after: str | None
+) -> tuple[list[dict[str, Any]], str | None]:
+    """A page of a list that is short enough to be made whole; ``keys`` tell its items apart and order them."""
+
+    def mark(view: dict[str, Any]) -> str:
+        return "~".join(str(view[key]) for key in keys)
+
+    left = [view for view in sorted(views, key=mark) if after is None or mark(view) > after]
+    return left[:limit], mark(left[limit - 1]) if len(left) > limit else None

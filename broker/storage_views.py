@@ -6,6 +6,7 @@ from prodchain.catalog.names import near_misses
 
 from .database import Connection
 from .errors import NotFound
+from .marks import part_of
 from .task_views import View
 
 # Both sums are kept by the statements that change them; an agent folds their rows.
@@ -59,12 +60,12 @@ FROM (SELECT source_id, storage_id, sum(files)::bigint AS files, sum(bytes)::big
       FROM link WHERE hour >= date_trunc('hour', now() - $1 * interval '1 h') GROUP BY source_id, storage_id) AS k
 FULL JOIN link_limit l USING (source_id, storage_id)
 JOIN storage source ON source.id = source_id JOIN storage target ON target.id = storage_id
-ORDER BY source.name, target.name
 """
 LINK_H = 24
 """Hours of which the links' facts are told."""
 
 
-async def links(conn: Connection) -> tuple[list[View], None]:
+async def links(conn: Connection, *, limit: int = 1000, after: str | None = None) -> tuple[list[View], str | None]:
     """What went from one storage to another in the last day, and what was tried in vain."""
-    return [dict(row) for row in await conn.fetch(_LINKS, LINK_H)], None
+    found = [dict(row) for row in await conn.fetch(_LINKS, LINK_H)]
+    return part_of(found, ("source", "destination"), limit, after)

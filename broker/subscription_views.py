@@ -11,6 +11,7 @@ from prodchain.catalog.quotas import in_words
 
 from .database import Connection
 from .errors import NotFound
+from .marks import part_of
 from .storage_views import named
 from .task_views import View
 
@@ -92,9 +93,12 @@ def plan(found: catalog_plans.Plan) -> View:
     return view
 
 
-async def quotas(conn: Connection, owner: str | None = None) -> tuple[list[View], None]:
+async def quotas(
+    conn: Connection, owner: str | None = None, *, limit: int = 1000, after: str | None = None
+) -> tuple[list[View], str | None]:
     """Quotas by owner and storage."""
-    return [_quota(use) for use in await catalog_quotas.of(conn, owner)], None
+    found = [_quota(use) for use in await catalog_quotas.of(conn, owner)]
+    return part_of(found, ("owner", "storage"), limit, after)
 
 
 async def quota(conn: Connection, owner: str, storage: str) -> View:

@@ -9,7 +9,16 @@ from prodchain.catalog import lookup
 from prodchain.catalog.models import DatasetKind
 
 from .. import copy_views, dataset_views
-from .documents import CatalogEventView, CopyWhyView, DatasetView, FacetsView, FileView, OneDatasetView, Page
+from .documents import (
+    CatalogEventView,
+    CopyWhyView,
+    DatasetView,
+    DiffView,
+    FacetsView,
+    FileView,
+    OneDatasetView,
+    Page,
+)
 from .parameters import AfterId, AfterMark, DidText, Limit, Word
 from .parts import Document, Read, page
 from .policies import READER
@@ -66,6 +75,7 @@ async def asked(
 
 
 Storage = Annotated[str, Query(min_length=1, max_length=100, description="name of a storage")]
+Other = Annotated[str, Query(min_length=1, max_length=300, description="the dataset to compare with")]
 Asked = Annotated[lookup.Query, Depends(asked)]
 Sort = Annotated[
     str, Query(max_length=20, description="name, created, bytes, files, events; `-bytes`: largest first")
@@ -139,3 +149,13 @@ async def story(did: DidText, conn: Read, limit: Limit = 100, after: AfterId = N
 async def why(did: DidText, conn: Read, at: Storage, limit: Limit = 100, after: AfterId = None) -> Document:
     """In sentences, then each missing file with its attempts, last error and next try."""
     return Document(await copy_views.why(conn, did, at, limit=limit, after=after))
+
+
+@router.get(
+    "/{did}/diff",
+    dependencies=[READER],
+    summary="What another dataset or version has more and less",
+    responses={200: {"model": DiffView}},
+)
+async def diff(did: DidText, conn: Read, other: Other, limit: Limit = 1000, after: AfterId = None) -> Document:
+    return Document(await dataset_views.diff(conn, did, other, limit=limit, after=after or 0))

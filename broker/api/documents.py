@@ -156,6 +156,26 @@ class AccessView(Shape):
     line: str
 
 
+class AmountView(Shape):
+    files: int
+    bytes: int
+
+
+class ChangedFileView(Shape):
+    """``change`` is added or removed."""
+
+    change: str
+    file: str
+    bytes: int
+
+
+class DiffView(Shape):
+    added: AmountView
+    removed: AmountView
+    items: list[ChangedFileView]
+    next: int | None
+
+
 class RemedyView(Shape):
     what: str
     remedy: str

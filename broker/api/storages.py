@@ -34,9 +34,9 @@ async def one(name: Name, conn: Read) -> Document:
     summary="Between storages, the last day",
     responses={200: {"model": Page[LinkView]}},
 )
-async def links(conn: Read) -> Document:
+async def links(conn: Read, limit: Limit = 1000, after: AfterMark = None) -> Document:
     """How fast copies went from one storage to another, and how many tries were in vain."""
-    return page(await storage_views.links(conn))
+    return page(await storage_views.links(conn, limit=limit, after=after))
 
 
 @router.get(

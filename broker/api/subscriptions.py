@@ -11,7 +11,7 @@ from prodchain.catalog.models import SubscriptionState
 from .. import dataset_views, subscription_views
 from ..storage_views import named
 from .documents import Page, QuotaView, SubscriptionSummaryView, SubscriptionView
-from .parameters import AfterId, Id, Limit, Word
+from .parameters import AfterId, AfterMark, Id, Limit, Word
 from .parts import Document, Read, Write, page, tried
 from .policies import READER, Admin, User, only_own
 
@@ -84,8 +84,8 @@ class QuotaWish(BaseModel):
 @router.get(
     "/quotas", dependencies=[READER], summary="Quotas and their use", responses={200: {"model": Page[QuotaView]}}
 )
-async def quota_list(conn: Read, owner: Word = None) -> Document:
-    return page(await subscription_views.quotas(conn, owner))
+async def quota_list(conn: Read, owner: Word = None, limit: Limit = 1000, after: AfterMark = None) -> Document:
+    return page(await subscription_views.quotas(conn, owner, limit=limit, after=after))
 
 
 @router.post("/quotas", summary="Set a quota, or take it away", responses={200: {"model": QuotaView}})

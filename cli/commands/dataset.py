@@ -9,7 +9,7 @@ from prodchain.broker.client import Document
 from ..options import chosen
 from ..output import Column, draw_lines, draw_table, on_terminal, say, show_item, show_items, show_json
 from ..values import Kind, size
-from . import dataset_changes, dataset_copies
+from . import dataset_changes, dataset_copies, dataset_export
 from .dataset_changes import Name
 from .ls import short_name
 
@@ -70,7 +70,7 @@ STORY = (
     Column("why", "text"),
 )
 DIFF = (
-    Column("change", "change"),
+    Column("change", lambda file: "+" if file["change"] == "added" else "-"),
     Column("file", "file"),
     Column("bytes", "bytes", Kind.BYTES),
 )
@@ -140,10 +140,9 @@ def diff(name: Name, other: Annotated[str, typer.Argument(help="The dataset or v
     if chosen().json:
         show_json(answer)
         return
-    signs = (("+", "added"), ("-", "removed"))
-    show_items([{"change": sign, **file} for sign, key in signs for file in answer[key]], DIFF)
-    words = [f"{answer[f'{key}_files']} files {key}, {size(answer[f'{key}_bytes'])}" for _, key in signs]
-    say("; ".join(words))
+    show_items(answer["items"], DIFF)
+    sums = [f"{answer[key]['files']} files {key}, {size(answer[key]['bytes'])}" for key in ("added", "removed")]
+    say("; ".join(sums))
 
 
 for command, name in (
@@ -158,5 +157,6 @@ for command, name in (
     (dataset_copies.subscribe, "subscribe"),
     (dataset_copies.why, "why"),
     (dataset_copies.verify, "verify"),
+    (dataset_export.export, "export"),
 ):
     app.command(name)(command)

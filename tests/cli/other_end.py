@@ -16,6 +16,8 @@ Document = dict[str, Any]
 NOW = "2026-01-02T03:04:05+00:00"
 TASK = 10_000_001
 JOB = 4211
+ONE = ("replicas", "made_by", "used_by", "versions", "parents", "access")
+"""Keys of a dataset that lists leave out."""
 PAGE = 2
 """Files a page, so that every listing of files has to turn pages."""
 
@@ -82,7 +84,9 @@ class Broker:
             "did": did, "scope": scope, "name": name, "kind": "production", "state": "open", "owner": "ada",
             "files": 0, "bytes": 0, "events": 0, "created_at": NOW, "closed_at": None, "project": scope,
             "number": "1", "physics": "Z", "step": "reco", "format": "AOD", "tags": "v1",
-            "replicas": [], "made_by": [TASK], "used_by": [],
+            "replicas": [], "made_by": [TASK], "used_by": [], "version": 1, "latest": True, "expires_at": None,
+            "deleted_at": None, "purge_at": None, "meta": None, "sites": [], "versions": [1], "parents": [],
+            "access": [{"by": "shell", "line": f"prodchain get {name}"}],
         }  # fmt: skip
         self.datasets[did] = view | other
         self.files[did] = []
@@ -111,6 +115,7 @@ class Broker:
         dataset["bytes"] += size
         dataset["events"] += events
         sites = {replica["site"]: replica["storage"] for replica in replicas}
+        dataset["sites"] = sorted(sites)
         dataset["replicas"] = [
             {"storage": storage, "site": site, "files": dataset["files"], "bytes": dataset["bytes"], "complete": True}
             for site, storage in sites.items()
@@ -138,7 +143,7 @@ class Broker:
         hidden = () if query.get("bookkeeping") == "true" else ("dispatch", "sub")
         wanted = [key for key in ("kind", "step", "format") if key in query]
         found = [
-            {key: value for key, value in view.items() if key not in ("replicas", "made_by", "used_by")}
+            {key: value for key, value in view.items() if key not in ONE}
             for view in self.datasets.values()
             if re.fullmatch(pattern, view["name"]) and view["kind"] not in hidden
             and all(view[key] == query[key] for key in wanted)
@@ -241,7 +246,12 @@ class Broker:
         return page([queue], query, size=1000)
 
     def storage_list(self, *, query: Document, **_: Any) -> Any:
-        storage = {"name": "A-DISK", "site": "SITE-A", "url": "file:/a", "kind": "disk", "files": 3, "bytes": 9}
+        storage = {
+            "name": "A-DISK", "site": "SITE-A", "url": "file:/a", "kind": "disk", "home": True, "readable": True,
+            "writable": True, "deletable": True, "files": 3, "bytes": 9, "capacity_bytes": 100, "free_bytes": 91,
+            "min_free_bytes": 0, "moving_files": 1, "moving_bytes": 5, "failing": 0, "max_transfers": 8,
+            "attributes": {}, "as_of": NOW,
+        }  # fmt: skip
         return page([storage], query, size=1000)
 
     def pilot_list(self, *, query: Document, **_: Any) -> Any:

@@ -127,7 +127,7 @@ def test_no_error_shows_a_traceback_unless_it_is_asked_for(
     def broken(*_: object, **__: object) -> None:
         raise RuntimeError("a mistake of ours")
 
-    monkeypatch.setattr(Client, "datasets", broken)
+    monkeypatch.setattr(Client, "dataset_listing", broken)
     ran = run("ls")
     assert (ran.code, "Traceback" in ran.err) == (1, False)
     assert "error: a mistake of ours [internal]" in ran.err

@@ -48,6 +48,11 @@ class Data:
         return answer.status_code, found["code"], found["detail"]
 
 
+def store(path: Path, content: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content)
+
+
 async def fill(conn: Any, folder: Path, name: str = NAME, count: int = 3) -> list[Path]:
     """Register files and store them at A-DISK, as an upload does."""
     did = names.parse_did(name)
@@ -58,8 +63,7 @@ async def fill(conn: Any, folder: Path, name: str = NAME, count: int = 3) -> lis
         content = f"{name} {number}".encode() * 100
         file = names.Did(did.scope, names.file_name(did.name, number + 1, 1))
         path = Path(names.url_of(storage["url"], file).removeprefix("file:").removeprefix("//"))
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(content)
+        store(path, content)
         paths.append(path)
         new.append(
             NewFile(file, uuid5(NAMESPACE_URL, str(file)), len(content), f"{zlib.adler32(content):08x}", events=10)
@@ -86,7 +90,7 @@ async def test_a_dataset_is_made_once_and_found_again(data: Data) -> None:
     again = await data.broker.post("/api/datasets", new, data.ann)
     assert (made.status_code, again.status_code) == (201, 200)
     view = documents.OneDatasetView.model_validate(again.json())
-    assert (view.owner, view.state, view.meta, view.version, view.versions) == ("ann", "open", {"why": "test"}, 1, [1])
+    assert (view.owner, view.state, view.meta, view.versions) == ("ann", "open", {"why": "test"}, [1])
     assert (await data.refused("/api/datasets", new, data.bob))[:2] == (409, "dataset-conflict")
     assert (await data.refused("/api/datasets", new | {"kind": "dispatch"}))[:2] == (422, "bad-request")
 
@@ -118,6 +122,20 @@ async def test_a_closed_dataset_gets_a_new_version_and_keeps_the_old(data: Data)
     assert sorted(each["did"] for each in listed) == [DID, f"{DID}@1"]
     assert problem(await data.broker.get(f"/api/datasets/{NAME}@7"))["code"] == "dataset-not-found"
     assert [event["kind"] for event in (await data.get(f"/api/datasets/{NAME}/story"))["items"]] == ["version"]
+
+
+async def test_versions_are_compared_file_by_file(data: Data) -> None:
+    await data.post(f"/api/datasets/{NAME}/close")
+    await data.post(f"/api/datasets/{NAME}/new-version")
+    await inside(data.broker.world.pool, fill, data.broker.world.folder, "user.ann.more", 2)
+    more = [f"user.ann.more._00000{number}.root.1" for number in (1, 2)]
+    await data.post(f"/api/datasets/{NAME}/files", {"files": more})
+    first = await data.get(f"/api/datasets/{NAME}@1/diff", other=NAME, limit=1)
+    documents.DiffView.model_validate(first)
+    assert (first["added"]["files"], first["removed"]["files"]) == (2, 0)
+    second = await data.get(f"/api/datasets/{NAME}@1/diff", other=NAME, after=first["next"])
+    assert [each["change"] for each in first["items"] + second["items"]] == ["added", "added"]
+    assert [each["file"] for each in first["items"] + second["items"]] == [f"user.ann:{name}" for name in more]
 
 
 async def test_a_container_holds_datasets_and_sums_them_up(data: Data) -> None:
