@@ -17,6 +17,8 @@ from typing import TypeAlias
 
 from prodchain.catalog import deletion, folding, purging, queueing, recount, withdrawals
 from prodchain.catalog.mover import Mover
+from prodchain.catalog.rucio import recorder
+from prodchain.catalog.rucio.client import Client
 from prodchain.catalog.stager import Stager
 
 from . import generation, hooks, leases, placement, watching
@@ -70,8 +72,14 @@ class Agents:
             group.create_task(self._loop("purge", self._once(purging.purge), EXPIRE_S))
             group.create_task(self._loop("reap", self._each(purging.reapable, purging.reap), EXPIRE_S))
             group.create_task(self._loop("recount", partial(recount.nightly, self._pool), RECOUNT_S))
+            if self._settings.rucio_url:
+                group.create_task(self._record())
         listener.cancel()
         await self._mover.close()
+
+    async def _record(self) -> None:
+        async with Client(self._settings.rucio_url, self._settings.rucio_account) as client:
+            await self._loop("record", recorder.Recorder(self._pool, client).step)
 
     async def _loop(self, name: str, step: Step, idle_s: float = IDLE_S) -> None:
         wake = self._wake.setdefault(name, asyncio.Event())
@@ -132,6 +140,7 @@ async def serve(settings: Settings) -> None:
     """Run the agents until SIGTERM or SIGINT."""
     hooks.install()
     pool = await connect(settings.database_url)
+    await recorder.switch(pool, settings.rucio_url)
     agents = Agents(pool, settings)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):

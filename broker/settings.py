@@ -44,6 +44,8 @@ class Settings(BaseSettings):
     movers: int = Field(8, ge=1, le=256, description="Files that the agents move at the same time.")
     prefect_port: int = Field(0, ge=0, le=65535, description="Port of the Prefect server; 0: a free one, kept.")
     prefect_api_url: str = Field("", description="API of a Prefect server of yours; if empty, one is started.")
+    rucio_url: str = Field("", description="A Rucio server that records what the catalog has; if empty, none does.")
+    rucio_account: str = Field("prodchain", description="Account at the Rucio server; its password: see the how-to.")
     token_file: Path | None = Field(None, description="Token to use; if empty, HOME/credentials/user.token.")
 
     @model_validator(mode="after")
