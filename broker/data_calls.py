@@ -84,12 +84,11 @@ class DataCalls:
         rest = self._listing(path, asked, None, first["next"]) if first["next"] is not None else ()
         return {**first, "items": [*first["items"], *rest], "next": None}
 
-    def dataset_lineage(self, did: str, *, up: int | None = None, down: int | None = None) -> Document:
-        return self._json("GET", _of(did, "lineage"), {"up": up, "down": down})
-
-    def dataset_prov(self, did: str) -> Document:
-        """The lineage as PROV JSON."""
-        return self._json("GET", _of(did, "lineage"), {"form": "prov"})
+    def dataset_lineage(
+        self, did: str, *, up: int | None = None, down: int | None = None, form: str | None = None
+    ) -> Document:
+        """What it was made from and what of it; ``form`` prov: as PROV-JSON."""
+        return self._json("GET", _of(did, "lineage"), {"up": up, "down": down, "form": form})
 
     def dataset_why(self, did: str, at: str, *, limit: int = 100) -> Document:
         return self._json("GET", _of(did, "why"), {"at": at, "limit": limit})

@@ -1,7 +1,8 @@
 """Datasets: found by pattern, fields and places; shown with copies, files, content and story."""
 
+import asyncio
 from datetime import UTC, datetime
-from typing import Annotated
+from typing import Annotated, Literal
 
 from fastapi import APIRouter, Depends, Query
 
@@ -9,6 +10,8 @@ from prodchain.catalog import lookup
 from prodchain.catalog.models import DatasetKind
 
 from .. import copy_views, dataset_views
+from .. import lineage as ancestry
+from ..provenance import prov
 from .documents import (
     CatalogEventView,
     CopyWhyView,
@@ -76,6 +79,8 @@ async def asked(
 
 Storage = Annotated[str, Query(min_length=1, max_length=100, description="name of a storage")]
 Other = Annotated[str, Query(min_length=1, max_length=300, description="the dataset to compare with")]
+Steps = Annotated[int, Query(ge=0, le=1000, description="steps that are followed")]
+Form = Annotated[Literal["plain", "prov"], Query(description="prov: PROV-JSON")]
 Asked = Annotated[lookup.Query, Depends(asked)]
 Sort = Annotated[
     str, Query(max_length=20, description="name, created, bytes, files, events; `-bytes`: largest first")
@@ -159,3 +164,13 @@ async def why(did: DidText, conn: Read, at: Storage, limit: Limit = 100, after: 
 )
 async def diff(did: DidText, conn: Read, other: Other, limit: Limit = 1000, after: AfterId = None) -> Document:
     return Document(await dataset_views.diff(conn, did, other, limit=limit, after=after or 0))
+
+
+@router.get("/{did}/lineage", dependencies=[READER], summary="What it was made from, and what of it")
+async def lineage(
+    did: DidText, conn: Read, up: Steps = ancestry.DEPTH, down: Steps = ancestry.DEPTH, form: Form = "plain"
+) -> Document:
+    """Datasets with their steps from this one (before it: negative), and the tasks between them; or as W3C PROV."""
+    found = await dataset_views.find(conn, did)
+    document = await ancestry.lineage(conn, dataset_views.id_of(found), up=up, down=down)
+    return Document(await asyncio.to_thread(prov, document) if form == "prov" else document)

@@ -1,11 +1,14 @@
 """``prodchain dataset``: what a dataset is, what it holds, how to reach it; and the commands that change it."""
 
+import json
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from prodchain.broker.client import Document
 
+from ..errors import NotAllowed
 from ..options import chosen
 from ..output import Column, draw_lines, draw_table, on_terminal, say, show_item, show_items, show_json
 from ..values import Kind, size
@@ -68,6 +71,16 @@ STORY = (
     Column("what", "kind"),
     Column("by", "actor"),
     Column("why", "text"),
+)
+LINEAGE = (
+    Column("step", "step", Kind.NUMBER),
+    Column("dataset", lambda dataset: short_name(dataset["did"])),
+    Column("kind", "kind"),
+    Column("files", "files", Kind.NUMBER),
+    Column("events", "events", Kind.NUMBER),
+    Column("made by task", "made_by"),
+    Column("with", "transformation"),
+    Column("seeds", "seeds"),
 )
 DIFF = (
     Column("change", lambda file: "+" if file["change"] == "added" else "-"),
@@ -143,6 +156,46 @@ def diff(name: Name, other: Annotated[str, typer.Argument(help="The dataset or v
     show_items(answer["items"], DIFF)
     sums = [f"{answer[key]['files']} files {key}, {size(answer[key]['bytes'])}" for key in ("added", "removed")]
     say("; ".join(sums))
+
+
+@app.command()
+def lineage(
+    name: Name,
+    up: Annotated[int | None, typer.Option(min=0, help="Steps towards what it was made from.")] = None,
+    down: Annotated[int | None, typer.Option(min=0, help="Steps towards what was made of it.")] = None,
+    export: Annotated[Path | None, typer.Option(metavar="FILE", help="Write it as W3C PROV (JSON).")] = None,
+) -> None:
+    """Tell what a dataset was made from, up to event generation, and what was made of it.
+
+    Step 0 is the dataset itself, -1 what it was made from, 1 what was made of it.
+
+    Examples:
+      prodchain dataset lineage mc26_13p6TeV.700001.Zmumu.merge.AOD.v1
+      prodchain dataset lineage NAME --down 0 --export prov.json
+    """
+    with chosen().client() as client:
+        document = client.dataset_lineage(name, up=up, down=down, form="prov" if export else None)
+    if export is not None:
+        _write(export, json.dumps(document, indent=2) + "\n")
+        say(f"{export} has the lineage of {name} as PROV")
+        return
+    if chosen().json:
+        show_json(document)
+        return
+    tasks = {task["id"]: task for task in document["tasks"]}
+    unknown = {"transformation": None, "seeds": None}
+    rows = [tasks.get(dataset["made_by"], unknown) | dataset for dataset in document["datasets"]]
+    show_items(sorted(rows, key=lambda row: int(row["step"])), LINEAGE)
+    if document["cut"]:
+        say("there is more: --up and --down follow more steps")
+
+
+def _write(path: Path, text: str) -> None:
+    try:
+        path.write_text(text)
+    except OSError as error:
+        message = f"cannot write the file: {error.strerror}"
+        raise NotAllowed(message, object=str(path), hint="name a file that you can write") from None
 
 
 for command, name in (

@@ -120,6 +120,18 @@ def test_what_is_removed_says_until_when_it_can_be_brought_back(data: Path, run:
     assert run("ls").out == f"{NAME}\n"
 
 
+def test_a_lineage_is_told_and_exported(data: Path, run: Run, tmp_path: Path) -> None:
+    run("dataset", "create", "user.ada.all", "--kind", "container")
+    run("dataset", "add", "user.ada.all", NAME)
+    steps = [line.split("\t")[:2] for line in run("dataset", "lineage", NAME).out.splitlines()]
+    assert steps == [["0", NAME], ["1", "user.ada.all"]]
+    assert len(run("dataset", "lineage", NAME, "--down", "0").out.splitlines()) == 1
+    assert run("dataset", "lineage", NAME, "--export", "prov.json").err.startswith("prov.json has the lineage")
+    document = json.loads((tmp_path / "prov.json").read_text())
+    assert {f"dataset:user.ada:{name}" for name in (NAME, "user.ada.all")} == set(document["entity"])
+    assert run("dataset", "lineage", NAME, "--export", "no/such/folder.json").code == 4
+
+
 def test_quotas_and_storages_are_shown(data: Path, run: Run) -> None:
     assert "would have 5 kB at A-DISK" in run("quota", "set", "ada", "A-DISK", "5kB", "-n").err
     assert "ada has 5 kB at A-DISK, 3 kB are used" in run("quota", "set", "ada", "A-DISK", "5kB").err
