@@ -4,7 +4,6 @@ On the standard library's connections: beside them a client that decodes, redire
 transfer, and obstore refuses the ranges of servers that send them with status 200 (rclone).
 """
 
-import os
 import ssl
 from collections.abc import Iterator
 from concurrent.futures import CancelledError, ThreadPoolExecutor, wait
@@ -19,7 +18,8 @@ from zlib_ng import zlib_ng
 
 from . import base
 from .base import BLOCK, Told
-from .local import explained
+from .checksums import Part, joined
+from .local import explained, write_at
 
 RANGE = 32 * 1024 * 1024
 AT_ONCE = 4
@@ -30,7 +30,6 @@ _HOT = 512 * 1024
 """Bytes received, summed up and written at a time: they stay in the cache of a core."""
 
 _NO_SUCH_RANGE = 416
-_MODULUS = 65521
 
 
 class Refused(Exception):
@@ -39,13 +38,6 @@ class Refused(Exception):
     def __init__(self, status: int, words: str) -> None:
         super().__init__(f"HTTP {status} {words}".strip())
         self.status = status
-
-
-class Part(NamedTuple):
-    """So many bytes of a file, one behind the other, and their adler32."""
-
-    bytes: int
-    adler32: int
 
 
 class _Job(NamedTuple):
@@ -91,7 +83,7 @@ class Reader:
             for future in later:
                 future.cancel()
             wait(later)
-        return f"{joined(parts):08x}"
+        return joined(parts)
 
     def blocks(self, target: str) -> Iterator[bytes]:
         """What ``target`` names, one block after the other."""
@@ -179,12 +171,6 @@ def _received(answer: HTTPResponse, job: _Job, at: int) -> Part:
     return Part(at - start, checksum)
 
 
-def write_at(file: int, block: memoryview, at: int) -> None:
-    while block:
-        got = os.pwrite(file, block, at)
-        block, at = block[got:], at + got
-
-
 def _read(answer: HTTPResponse) -> bytes:
     try:
         return answer.read(BLOCK)
@@ -218,12 +204,3 @@ def _count(broken: int, got: int, at: int, end: int) -> int:
     if broken == TRIES:
         raise ConnectionError(f"the connection broke {TRIES} times at byte {at} of {end}")
     return broken
-
-
-def joined(parts: list[Part]) -> int:
-    """The adler32 of parts one behind the other (zlib's adler32_combine)."""
-    low, high = 1, 0
-    for part in parts:
-        high = (high + part.bytes * (low - 1) + (part.adler32 >> 16)) % _MODULUS
-        low = (low + (part.adler32 & 0xFFFF) - 1) % _MODULUS
-    return high << 16 | low
