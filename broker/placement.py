@@ -20,7 +20,6 @@ from .states import TaskState
 
 BUNCH = 1000
 """Jobs of one task placed in one transaction."""
-DISPATCH_DAYS = 14
 PLACING = (TaskState.READY, TaskState.RUNNING)
 
 
@@ -196,8 +195,7 @@ async def _dispatch(conn: Connection, bunch: Bunch, decision: Decision, assignme
         return None
     output = parse_did(bunch.request.output)
     did = Did(output.scope, dispatch_name(output.name, assignment))
-    expires = await conn.fetchval("SELECT now() + make_interval(days => $1)", DISPATCH_DAYS)
-    dataset = await datasets.create(conn, did, DatasetKind.DISPATCH, "prodchain", expires)
+    dataset = await datasets.create(conn, did, DatasetKind.DISPATCH, "prodchain")
     assert dataset.id is not None
     await datasets.add_files(conn, dataset.id, sorted(lacking))
     await datasets.close(conn, dataset.id)

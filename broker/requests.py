@@ -5,7 +5,7 @@ from string import Formatter
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from prodchain.catalog.names import parse_did, parse_output_did
+from prodchain.catalog.names import parse_did, parse_output_did, parse_versioned
 
 from .texts import storable
 
@@ -29,7 +29,9 @@ class TaskRequest(BaseModel):
 
     step: str = Field(min_length=1, max_length=40)
     output: str = Field(description="DID of the output dataset; also the key that makes submission repeatable")
-    input: str | None = Field(default=None, description="DID of the input dataset; none for event generation")
+    input: str | None = Field(
+        default=None, description="DID of the input dataset (NAME@2: of a version); none for event generation"
+    )
     command: list[str] = Field(min_length=1, description=f"program and options; fields {TEMPLATE_FIELDS}")
     events: int | None = Field(default=None, ge=1, le=BIG, description="events to make, for a task without input")
     events_per_job: int | None = Field(default=None, ge=1, le=INT)
@@ -71,7 +73,7 @@ class TaskRequest(BaseModel):
     def names_that_can_be(self) -> "TaskRequest":
         """Raises BadName, which says what to do."""
         output = parse_output_did(self.output)
-        if self.input is not None and parse_did(self.input) == output:
+        if self.input is not None and parse_versioned(self.input)[0] == output:
             raise ValueError(f"{output} cannot be both input and output: give the output another name (a new tag)")
         return self
 
@@ -91,5 +93,8 @@ class TaskRequest(BaseModel):
 
     def content(self) -> dict[str, object]:
         """What makes two submissions the same: all but the run that submits and what operators may change."""
-        names = {name: str(parse_did(did)) for name in ("input", "output") if (did := getattr(self, name))}
+        names = {"output": str(parse_did(self.output))}
+        if self.input is not None:
+            did, version = parse_versioned(self.input)
+            names["input"] = str(did) if version is None else f"{did}@{version}"
         return self.model_dump(exclude={"run", "priority"}) | names

@@ -10,7 +10,9 @@ View = dict[str, Any]
 _TASKS = """
 SELECT t.id, t.step, t.state, t.owner, t.run, t.priority, t.numbers, t.generated, t.created_at, t.changed_at,
        t.actor, t.reason, t.request, s.name AS destination,
-       i.scope || ':' || i.name AS input, o.scope || ':' || o.name AS output, i.events AS input_events
+       i.scope || ':' || i.name || CASE WHEN i.latest THEN '' ELSE '@' || i.version END AS input,
+       o.scope || ':' || o.name || CASE WHEN o.latest THEN '' ELSE '@' || o.version END AS output,
+       i.events AS input_events
 FROM task t
 JOIN dataset o ON o.id = t.output_id
 JOIN storage s ON s.id = t.destination_id

@@ -2,7 +2,7 @@
 
 from prodchain.catalog import datasets
 from prodchain.catalog.models import Dataset, DatasetKind
-from prodchain.catalog.names import Did, parse_did
+from prodchain.catalog.names import Did, parse_did, parse_versioned
 
 from .database import Connection, one
 from .errors import BadRequest, NotFound, TaskConflict, WrongState
@@ -36,7 +36,7 @@ async def submit(conn: Connection, request: TaskRequest, owner: str) -> tuple[Ta
     known = await _known(conn, output, request)
     if known is not None:
         return known, False
-    source = await datasets.get(conn, parse_did(request.input)) if request.input else None
+    source = await _input(conn, request.input) if request.input else None
     destination = await _destination(conn, request.destination)
     target = await _output_dataset(conn, output, owner)
     row = await conn.fetchrow(
@@ -70,8 +70,11 @@ async def submit(conn: Connection, request: TaskRequest, owner: str) -> tuple[Ta
 
 async def take_stock(conn: Connection, task: Task) -> None:
     """Note the files that are in the input; those that come later are noted by hooks.consume."""
-    # Whoever adds a file holds the dataset: either the file is seen here, or the task is seen there.
-    await conn.execute("SELECT FROM dataset WHERE id = $1 FOR NO KEY UPDATE", task.input_id)
+    if task.input_id is None:
+        return
+    # Whoever adds a file holds the dataset: either the file is seen here, or the task is seen there. Whoever deletes
+    # the dataset, too.
+    datasets.refuse_deleted(await datasets.by_id(conn, task.input_id, lock=True))
     await conn.execute(
         """
         INSERT INTO task_file (task_id, file_id)
@@ -97,6 +100,18 @@ async def _known(conn: Connection, output: Did, request: TaskRequest) -> Task | 
             hint="repeat the request unchanged, or give the output another name (a new tag)",
         )
     return task
+
+
+async def _input(conn: Connection, text: str) -> Dataset:
+    dataset = await datasets.get(conn, *parse_versioned(text))
+    datasets.refuse_deleted(dataset)
+    if dataset.kind == DatasetKind.CONTAINER:
+        raise BadRequest(
+            f"{text} is a container",
+            object=text,
+            hint="submit a task for each dataset in it: `prodchain dataset show` lists them",
+        )
+    return dataset
 
 
 async def _output_dataset(conn: Connection, output: Did, owner: str) -> Dataset:
@@ -172,6 +187,8 @@ async def retry(conn: Connection, task_id: int, actor: str) -> Task:
             object=f"task {task_id}",
             hint="retry works on failed, finished (partly) and aborted tasks",
         )
+    for dataset_id in filter(None, (task.input_id, task.output_id)):
+        datasets.refuse_deleted(await datasets.by_id(conn, dataset_id))
     rows = await conn.fetch(
         """
         SELECT DISTINCT ON (number) number, attempt, state, work, priority FROM job

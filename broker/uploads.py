@@ -147,7 +147,7 @@ async def _refuse_others(conn: Connection, did: Did, kind: DatasetKind, owner: s
     """A dataset that is somebody else's, or that a task fills, takes no uploads."""
     row = await conn.fetchrow(
         "SELECT kind, owner, (SELECT min(id) FROM task WHERE output_id = d.id) AS task FROM dataset d"
-        " WHERE scope = $1 AND name = $2",
+        " WHERE scope = $1 AND name = $2 AND latest",
         *did,
     )
     if row is None:

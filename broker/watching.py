@@ -72,7 +72,7 @@ async def _close(conn: Connection, output_id: int) -> None:
     subs = await conn.fetch(
         """
         SELECT s.id FROM dataset d CROSS JOIN storage at
-        JOIN dataset s ON s.scope = d.scope AND s.name = d.name || '_sub.' || at.name AND s.kind = 'sub'
+        JOIN dataset s ON s.scope = d.scope AND s.name = d.name || '_sub.' || at.name AND s.kind = 'sub' AND s.latest
         WHERE d.id = $1 ORDER BY s.id
         """,
         output_id,
