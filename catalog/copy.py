@@ -1,112 +1,326 @@
-"""Copying one file between storages so that a name at the target is a complete, verified file or nothing."""
+"""Copying one file between storages so that a name at the target is a complete, verified file or nothing.
+
+The way is the cheapest that both ends know; whichever it was, size and digest are checked at the target. A file is
+written as ``NAME.part-UUID`` and renamed, where the protocol renames: a killed copy leaves no file under the name.
+"""
 
 import fcntl
 import os
+import time
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
+from dataclasses import dataclass, field
+from enum import StrEnum
 from pathlib import Path
-from typing import IO, Any
+from typing import TypeAlias
 from uuid import uuid4
 
 from zlib_ng import zlib_ng
 
 from . import storage
-from .errors import BadStorage, CatalogError, ChecksumMismatch
-from .storage import BLOCK, Place, explained
+from .backends import Place, place
+from .backends.base import Told
+from .backends.local import Local, explained, make_folder
+from .errors import BadStorage, CatalogError, ChecksumMismatch, FileMissing, StorageFull
+
+Block: TypeAlias = bytes
 
 
-def copy(source_url: str, target_url: str, bytes: int, adler32: str) -> int:  # noqa: A002
-    """Copy a file of known size and checksum; the number of bytes moved, 0 if it was there already.
+class Side(StrEnum):
+    """Which end a failure belongs to."""
 
-    Writes beside the target (``NAME.part-UUID``) and renames at the end, so that a killed copy leaves no file under
-    the name. Raises FileMissing (source), ChecksumMismatch (source differs), BadStorage (full, forbidden, ...).
+    SOURCE = "source"
+    TARGET = "target"
+    UNKNOWN = "unknown"
+
+
+class Method(StrEnum):
+    """How a copy was made."""
+
+    THERE = "there"
+    """It was there already."""
+    LINK = "link"
+    """A second name of the same blocks (hard link)."""
+    LOCAL = "local"
+    """In the kernel, or by shared blocks where the file system has them (clone, copy_file_range)."""
+    SERVER = "server"
+    THIRD_PARTY = "third-party"
+    GET = "get"
+    PUT = "put"
+    STREAM = "stream"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a copy. ``bytes`` moved, in ``seconds``; ``note`` says which cheaper way did not go."""
+
+    method: Method
+    bytes: int
+    seconds: float
+    error: CatalogError | None = None
+    side: Side = Side.UNKNOWN
+    note: str | None = None
+
+
+def copy(source_url: str, target_url: str, bytes: int, adler32: str, told: Told | None = None) -> Outcome:  # noqa: A002
+    """Copy a file of known size and checksum, unless it is there; what was left behind by killed copies is deleted.
+
+    Raises FileMissing (source), ChecksumMismatch, BadStorage and its kinds (full, denied, silent).
     """
-    source, target = storage.place(source_url), storage.place(target_url)
-    there = storage.size(target_url)
-    if there == bytes and storage.adler32(target_url) == adler32:
-        return 0
-    with explained(target.url, "make the folder of"):
-        target.fs.makedirs(target.folder, exist_ok=True)
-    _sweep(target)
-    part = target.beside(f"{Path(target.path).name}.part-{uuid4().hex}")
+    outcome = attempt(source_url, target_url, bytes, adler32, told=told)
+    if outcome.error is not None:
+        raise outcome.error
+    return outcome
+
+
+def attempt(
+    source_url: str,
+    target_url: str,
+    bytes: int,  # noqa: A002
+    adler32: str,
+    *,
+    told: Told | None = None,
+    first: bool = False,
+    links: bool = False,
+) -> Outcome:
+    """The same, with the error as a value and the side that it belongs to.
+
+    ``first``: nobody tried before, so nothing is looked for at the target. ``links``: both storages allow that the
+    copy is a second name of the same blocks. That must be declared: such a copy is lost together with its original
+    when the disk damages it, so it serves as a way to move data within one system, not as a second copy. ``told`` may
+    raise to stop the copy; what it raises comes out.
+    """
+    began = time.monotonic()
+    source, target = place(source_url), place(target_url)
+    work = _Copy(source, target, bytes, adler32, told or (lambda _: None), links)
     try:
-        _check_source(source, _stream(source, part), (bytes, adler32))
-        _check_size(part, bytes)
-        _publish(part, target, replace=there is not None)
-    except BaseException:
-        with suppress(CatalogError):  # the reason of the failure is worth more than the left-over's
-            storage.delete(part.url)
-        raise
-    return bytes
+        if not first and work.is_there():
+            return Outcome(Method.THERE, 0, time.monotonic() - began)
+        method = work.run(first)
+    except CatalogError as error:
+        if work.side == Side.TARGET and isinstance(error, FileMissing) and _quietly(work.is_there):
+            return Outcome(Method.THERE, 0, time.monotonic() - began)  # another copy was faster, and swept up
+        if isinstance(error, FileMissing) and work.side == Side.UNKNOWN:
+            work.side = Side.SOURCE  # a target's folders are made: only a source can be missing
+        return Outcome(work.method, 0, time.monotonic() - began, error, work.side, work.note)
+    return Outcome(method, bytes, time.monotonic() - began, note=work.note)
 
 
-def _stream(source: Place, part: Place) -> tuple[int, str]:
-    """Copy block by block; size and checksum of what was read."""
-    moved, checksum = 0, 1
-    with explained(source.url, "read"):
-        reader = source.fs.open(source.path, "rb")
-    with reader, explained(part.url, "write"), _open(part) as writer:
-        while block := _read(reader, source.url):
-            checksum = zlib_ng.adler32(block, checksum)
-            writer.write(block)
-            moved += len(block)
-        if part.local:
-            writer.flush()
-            os.fsync(writer.fileno())
-    return moved, f"{checksum:08x}"
+@dataclass
+class _Copy:
+    """One copy under way; ``side`` is the end that has to do its part now."""
 
+    source: Place
+    target: Place
+    bytes: int
+    adler32: str
+    told: Told
+    links: bool
+    side: Side = Side.UNKNOWN
+    method: Method = Method.STREAM
+    note: str | None = None
+    part: str = field(init=False)
 
-def _read(reader: Any, url: str) -> Any:
-    with explained(url, "read"):
-        return reader.read(BLOCK)
+    def __post_init__(self) -> None:
+        renames = self.target.backend.renames
+        self.part = f"{self.target.path}.part-{uuid4().hex}" if renames else self.target.path
 
+    def is_there(self) -> bool:
+        """Whether the target has the right file already."""
+        self.side = Side.TARGET
+        if self.target.backend.size(self.target.path) != self.bytes:
+            return False
+        return storage.adler32(self.target.url) == self.adler32
 
-def _open(part: Place) -> IO[Any]:
-    if not part.local:
-        writer: IO[Any] = part.fs.open(part.path, "wb")
-        return writer
-    writer = Path(part.path).open("xb")  # noqa: SIM115 - the caller's with statement closes it
-    fcntl.flock(writer, fcntl.LOCK_EX)  # tells _sweep that its writer lives
-    return writer
-
-
-def _check_source(source: Place, got: tuple[int, str], known: tuple[int, str]) -> None:
-    if got != known:
-        raise ChecksumMismatch(
-            f"{source.url} has {got[0]} bytes and adler32 {got[1]},"
-            f" the catalog knows {known[0]} bytes and adler32 {known[1]}",
-            object=source.url,
-            hint="this copy is damaged: delete it, another copy will be used",
-        )
-
-
-def _check_size(part: Place, expected: int) -> None:
-    """What the target says it took: catches a backend that lost the tail without an error."""
-    if (there := storage.size(part.url)) != expected:
-        raise BadStorage(
-            f"{part.url} took {there} of {expected} bytes", object=part.url, hint="check the storage's space and log"
-        )
-
-
-def _publish(part: Place, target: Place, *, replace: bool) -> None:
-    with explained(target.url, "rename to"):
-        if not part.local:
-            if replace:  # not every protocol renames over a file that is there
-                target.fs.rm_file(target.path)
-            target.fs.mv(part.path, target.path)
-            return
-        Path(part.path).replace(target.path)
-        folder = os.open(target.folder, os.O_RDONLY)  # the name itself must survive a power cut too
+    def run(self, first: bool) -> Method:
+        local = isinstance(self.target.backend, Local)
+        if not first and local:
+            _sweep_local(Path(self.target.path))
         try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+            if not first and self.part == self.target.path:
+                self.target.backend.delete(self.target.path)  # wrong, or it would be there
+            self._transfer()
+            self.side = Side.TARGET
+            if self.part != self.target.path:
+                self.target.backend.rename(self.part, self.target.path)
+        except BaseException as error:
+            with suppress(CatalogError):  # the reason of the failure is worth more than the left-over's
+                self.target.backend.delete(self.part)
+            if isinstance(error, StorageFull) and not local:
+                _quietly(self._sweep)
+            raise
+        if not first and not local:
+            _quietly(self._sweep)
+        return self.method
+
+    def _transfer(self) -> None:
+        """Write the part by the first way that goes, and verify it."""
+        for method, way in self._ways():
+            self.method, self.side = method, Side.UNKNOWN
+            try:
+                digest = way()
+            except (StorageFull, FileMissing, ChecksumMismatch):
+                raise
+            except CatalogError as error:
+                if method not in (Method.SERVER, Method.THIRD_PARTY):
+                    raise
+                # The two servers may not reach or trust each other; both trust this machine.
+                self.note = f"{method} failed: {error}"
+                self.target.backend.delete(self.part)
+                continue
+            if digest is not None:
+                self._verify(digest)
+                return
+        raise AssertionError("a stream always goes")  # pragma: no cover
+
+    def _ways(self) -> Iterable[tuple[Method, Callable[[], str | None]]]:
+        """Ways from the cheapest on. Each gives a digest of what it saw, '' if it saw nothing, None if it cannot."""
+        source, target = self.source.backend, self.target.backend
+        if isinstance(source, Local) and isinstance(target, Local):
+            if self.links:
+                yield Method.LINK, self._link
+            yield Method.LOCAL, self._put
+            return
+        if source.url == target.url:
+            yield Method.SERVER, self._on_server
+        elif source.third_party is not None and source.third_party == target.third_party:
+            yield Method.THIRD_PARTY, self._pull
+        if isinstance(target, Local):
+            yield Method.GET, self._get
+        elif isinstance(source, Local):
+            yield Method.PUT, self._put
+        yield Method.STREAM, self._stream
+
+    def _link(self) -> str | None:
+        make_folder(Path(self.part).parent)
+        try:
+            with explained(self.part, "write"):
+                os.link(self.source.path, self.part)
+        except BadStorage:  # another file system, or one without links
+            return None
+        return storage.read_back(f"file:{self.part}")[1]
+
+    def _on_server(self) -> str | None:
+        return "" if self.target.backend.copy(self.source.path, self.part) else None
+
+    def _pull(self) -> str | None:
+        return "" if self.target.backend.pull(self.source.url, self.part, self.bytes) else None
+
+    def _get(self) -> str:
+        path = Path(self.part)
+        make_folder(path.parent)
+        return self._blamed(
+            lambda: self.source.backend.get(self.source.path, path, self.told), self.part, Side.SOURCE
+        )
+
+    def _put(self) -> str:
+        path = Path(self.source.path)
+        return self._blamed(lambda: self.target.backend.put(path, self.part, self.told), str(path), Side.TARGET)
+
+    def _blamed(self, way: Callable[[], str], local: str, remote: Side) -> str:
+        """Errors of the two ends of a ``get`` or ``put``: the local one is known by its path."""
+        other = Side.TARGET if remote == Side.SOURCE else Side.SOURCE
+        try:
+            return way()
+        except CatalogError as error:
+            self.side = other if error.object.removeprefix("file://") == local else remote
+            raise
+
+    def _stream(self) -> str:
+        self.side = Side.TARGET
+        blocks = self._blocks()
+        self.target.backend.write(self.part, blocks, self.bytes)
+        return self.adler32  # _blocks saw to it
+
+    def _blocks(self) -> Iterator[Block]:
+        """The source, summed up; a wrong one ends the write before it is complete."""
+        moved, checksum = 0, 1
+        reader = self.source.backend.read(self.source.path)
+        while True:
+            self.side = Side.SOURCE
+            block = next(reader, None)
+            if block is None:
+                break
+            self.side = Side.TARGET
+            moved += len(block)
+            checksum = zlib_ng.adler32(block, checksum)
+            self.told(len(block))
+            yield block
+        if (moved, f"{checksum:08x}") != (self.bytes, self.adler32):
+            raise self._damaged(moved, f"{checksum:08x}")
+        self.side = Side.TARGET
+
+    def _verify(self, read: str) -> None:
+        """Compare what arrived, and find out which end is wrong. ``read``: the sum of what was read, '' unknown."""
+        if read not in ("", self.adler32) and self.method != Method.LOCAL:
+            self.side = Side.SOURCE
+            raise self._damaged(None, read)
+        self.side = Side.TARGET
+        there = self.target.backend.size(self.part)
+        if there is None:
+            raise FileMissing(
+                f"{self.target.url} was stored with success, and is not there",
+                object=self.target.url,
+                hint="the storage loses what it takes, or somebody deletes it there",
+            )
+        digest: str | None = read
+        if there == self.bytes and self.method not in (Method.GET, Method.LOCAL, Method.LINK):
+            digest = self.target.backend.digest(self.part) or storage.read_back(self._part_url())[1]
+        if (there, digest) == (self.bytes, self.adler32):
+            return
+        if self.method in (Method.SERVER, Method.THIRD_PARTY, Method.LOCAL, Method.LINK):
+            self._check_source()
+        what = f"{there} of {self.bytes} bytes" if there != self.bytes else f"adler32 {digest}, not {self.adler32}"
+        raise BadStorage(
+            f"{self.target.url} was stored with {what}",
+            object=self.target.url,
+            hint="the storage damages what it takes: check its disks and its log",
+        )
+
+    def _check_source(self) -> None:
+        """Nobody here has read it: is it the source that is wrong?"""
+        self.side = Side.SOURCE
+        there, digest = storage.read_back(self.source.url)  # what its server keeps as its digest may be old
+        if (there, digest) != (self.bytes, self.adler32):
+            raise self._damaged(there, digest)
+        self.side = Side.TARGET
+
+    def _damaged(self, bytes_: int | None, digest: str | None) -> ChecksumMismatch:
+        size = self.source.backend.size(self.source.path) if bytes_ is None else bytes_
+        return ChecksumMismatch(
+            f"{self.source.url} has {size} bytes and adler32 {digest or 'unread'},"
+            f" the catalog knows {self.bytes} bytes and adler32 {self.adler32}",
+            object=self.source.url,
+            hint="this copy is damaged: another one will be used",
+        )
+
+    def _part_url(self) -> str:
+        return self.target.url + self.part.removeprefix(self.target.path)
+
+    def _sweep(self) -> bool:
+        """Delete what killed copies to the same target left at a server.
+
+        Called when the target is complete: a living copy that loses its part finds the file there.
+        """
+        if self.target.backend.renames:
+            folder = self.target.path.rpartition("/")[0]
+            for entry in list(self.target.backend.list(folder)):
+                if entry.path.startswith(f"{self.target.path}.part-"):
+                    self.target.backend.delete(entry.path)
+        return True
 
 
-def _sweep(target: Place) -> None:
+def _quietly(work: Callable[[], bool]) -> bool:
+    """False if it cannot be had: the copy's own outcome matters more."""
+    try:
+        return work()
+    except CatalogError:
+        return False
+
+
+def _sweep_local(target: Path) -> None:
     """Delete what killed copies to the same target left behind; a living one keeps its part locked."""
-    if not target.local:
-        return
-    for left in Path(target.folder).glob(f"{Path(target.path).name}.part-*"):
+    for left in target.parent.glob(f"{target.name}.part-*"):
         with suppress(OSError), left.open("rb") as file:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             left.unlink()

@@ -1,24 +1,44 @@
-"""The mover: takes transfers that are due, copies in threads, records what became of each."""
+"""The mover: takes copies that limits allow, makes them in threads, records what became of them."""
 
 import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from functools import partial
+from itertools import groupby
+from typing import TypeAlias, TypeVar
 
 import asyncpg
 
-from . import garbage, transfers
-from .connection import Pool
-from .copy import copy
-from .errors import BadStorage, CatalogError, FileMissing
-from .transfers import Leased
+from . import badreplicas, garbage, transfers
+from .connection import Connection, Pool
+from .copy import Method, Outcome, Side, attempt
+from .errors import BadStorage, ChecksumMismatch, FileMissing, StorageDenied, StorageFull
+from .transfers import Copied, Failed, Leased
+
+log = logging.getLogger("prodchain.mover")
+
+T = TypeVar("T")
+Ended: TypeAlias = tuple[Leased, Outcome]
 
 LOOK_S = 1.0
 """How long a step waits for a copy to end before it looks for new work for its free slots."""
+RECORD_S = 0.5
+"""How long small files that arrived are gathered, to be recorded together."""
 RECORD_TRIES = 5
+GONE = (asyncpg.PostgresConnectionError, asyncpg.InterfaceError, asyncpg.CannotConnectNowError, OSError)
+
+
+class LeaseLost(Exception):
+    """Stops a copy that is no longer this mover's."""
 
 
 class Mover:
-    """Moves up to ``slots`` files at a time under leases of ``lease_s`` seconds that it keeps extending."""
+    """Makes up to ``slots`` copies at a time under leases of ``lease_s`` seconds that it keeps extending.
+
+    A batch of small files is one copy: one thread makes them in turn, so that they share a connection.
+    """
 
     def __init__(self, pool: Pool, worker: str, slots: int = 4, lease_s: float = 60.0) -> None:
         self._pool = pool
@@ -27,17 +47,20 @@ class Mover:
         self._lease = timedelta(seconds=lease_s)
         self._threads = ThreadPoolExecutor(slots, thread_name_prefix="copy")
         self._running: set[asyncio.Task[None]] = set()
+        self._closing = False
 
     async def step(self) -> int:
-        """Fill the free slots and wait until a copy ends, a second at most; the number of copies in hand.
+        """Fill the free slots and wait until a batch ends, a second at most; the number of batches in hand.
 
-        0 means that nothing is due. A long copy does not keep short ones waiting: call again at once.
+        0 means that nothing may be copied now. A long copy does not keep short ones waiting: call again at once.
         """
         free = self._slots - len(self._running)
-        if free:
-            async with self._pool.acquire() as conn, conn.transaction():
-                leased = await transfers.lease(conn, self._worker, free, self._lease)
-            self._running |= {asyncio.create_task(self._run(transfer)) for transfer in leased}
+        if free and not self._closing:
+            leased = await self._transaction(
+                lambda conn: transfers.lease(conn, self._worker, free, self._lease), tries=1
+            )
+            batches = [list(batch) for _, batch in groupby(leased, key=lambda each: each.batch)]
+            self._running |= {asyncio.create_task(self._run(_Batch(batch))) for batch in batches}
         in_hand = len(self._running)
         if in_hand:
             ended, self._running = await asyncio.wait(
@@ -53,47 +76,173 @@ class Mover:
             return await garbage.collect(conn, limit)
 
     async def close(self) -> None:
-        """Wait for the copies in hand and record them."""
-        await asyncio.gather(*self._running)
-        self._threads.shutdown()
-
-    async def _run(self, transfer: Leased) -> None:
+        """Wait for the files that are being copied and record them; give back those not begun."""
+        self._closing = True
         try:
-            await self._copy(transfer)
-        except Exception as error:  # whatever a backend raises is this transfer's, not the mover's
-            words = str(error) if isinstance(error, CatalogError) else f"{type(error).__name__}: {error}"
-            async with self._pool.acquire() as conn:
-                await transfers.failed(conn, self._worker, transfer.file_id, transfer.storage_id, words)
-            return
-        await self._record(transfer)
+            await asyncio.gather(*self._running)
+        finally:
+            self._threads.shutdown()
 
-    async def _copy(self, transfer: Leased) -> None:
-        if not transfer.writable:
-            raise BadStorage(
-                f"nothing may be written to {transfer.target_url}",
-                object=transfer.target_url,
-                hint="set writable in the sites file",
-            )
-        if transfer.source_url is None:
-            raise FileMissing(
-                f"there is no copy of {transfer.did} at any other storage",
-                object=str(transfer.did),
-                hint="it may still be on its way from the job that makes it",
-            )
-        copying = asyncio.get_running_loop().run_in_executor(
-            self._threads, copy, transfer.source_url, transfer.target_url, transfer.bytes, transfer.adler32
-        )
-        while not (await asyncio.wait([copying], timeout=self._lease.total_seconds() / 3))[0]:
-            async with self._pool.acquire() as conn:
-                await transfers.extend(conn, self._worker, transfer.file_id, transfer.storage_id, self._lease)
-        copying.result()
+    async def _run(self, batch: "_Batch") -> None:
+        """Copy the files of a batch, record them as they end, keep the lease."""
+        loop = asyncio.get_running_loop()
+        ended: asyncio.Queue[Ended | None] = asyncio.Queue()
 
-    async def _record(self, transfer: Leased) -> None:
-        for last in [False] * (RECORD_TRIES - 1) + [True]:
+        def tell(news: Ended | None) -> None:
+            loop.call_soon_threadsafe(ended.put_nowait, news)
+
+        work = loop.run_in_executor(self._threads, batch.work, tell, lambda: self._closing)
+        keeping = asyncio.create_task(self._keep(batch))
+        try:
+            while not batch.over:
+                news = await _gather(ended, batch)
+                await self._record(batch, news)
+            rest = batch.not_begun()
+            if rest and not batch.lost:
+                ids = [each.file_id for each in rest]
+                await self._transaction(lambda conn: transfers.release(conn, batch.id, ids))
+        finally:
+            batch.lost = True  # whatever ended this ends the thread too
+            keeping.cancel()
+            await work
+
+    async def _keep(self, batch: "_Batch") -> None:
+        """Extend the lease until it is lost; without a database it is lost when its time is over."""
+        left = self._lease.total_seconds()
+        pause = left / 3
+        while left > 0:
+            await asyncio.sleep(pause)
+            left -= pause
+            try:
+                mine = await self._transaction(
+                    lambda conn: transfers.extend(conn, self._worker, [batch.id], self._lease), tries=1
+                )
+            except GONE as error:
+                log.warning("cannot extend a lease: %s", error)
+                continue
+            if batch.id not in mine:
+                break
+            left = self._lease.total_seconds()
+        batch.lost = True
+
+    async def _record(self, batch: "_Batch", news: Sequence[Ended]) -> None:
+        """Write down what became of files; while the database is gone, as long as the lease lasts."""
+        for transfer, outcome in news:
+            if _blames_source(outcome):
+                await self._persist(batch, partial(_suspect, transfer, str(outcome.error)))
+        first = batch.files[0]
+        copies = [_copied(transfer, outcome) for transfer, outcome in news if outcome.error is None]
+        failures = [_failed(transfer, outcome) for transfer, outcome in news if outcome.error is not None]
+        if failures:
+            await self._persist(batch, lambda conn: transfers.failed(conn, first.storage_id, batch.id, failures))
+        if copies:
+            await self._persist(batch, lambda conn: transfers.done(conn, first.source_id, first.storage_id, copies))
+
+    async def _persist(self, batch: "_Batch", work: Callable[[Connection], Awaitable[object]]) -> None:
+        while True:
+            try:
+                await self._transaction(work)
+                return
+            except GONE as error:
+                if batch.lost:
+                    raise
+                log.warning("cannot record what was copied: %s", error)
+                await asyncio.sleep(LOOK_S)
+
+    async def _transaction(self, work: Callable[[Connection], Awaitable[T]], tries: int = RECORD_TRIES) -> T:
+        for last in [False] * (tries - 1) + [True]:
             try:
                 async with self._pool.acquire() as conn, conn.transaction():
-                    await transfers.done(conn, transfer.storage_id, [transfer.file_id])
-                return
+                    return await work(conn)
             except asyncpg.DeadlockDetectedError:  # a release met another writer crosswise: this side repeats
                 if last:
                     raise
+        raise AssertionError("unreachable")  # pragma: no cover
+
+
+class _Batch:
+    """Files of one link that one thread copies in turn; ``lost`` stops it."""
+
+    def __init__(self, files: Sequence[Leased]) -> None:
+        self.files = files
+        self.id = files[0].batch
+        self.lost = False
+        self.over = False
+        self._begun = 0
+
+    def work(self, tell: Callable[[Ended | None], None], closing: Callable[[], bool]) -> None:
+        """In a thread: copy one after the other."""
+        try:
+            for transfer in self.files:
+                if self.lost or closing():
+                    return
+                self._begun += 1
+                tell((transfer, self._copy(transfer)))
+        except LeaseLost:
+            log.warning("the lease of %s ran out: somebody else copies them now", self.files[0].did)
+        finally:
+            tell(None)
+
+    def not_begun(self) -> Sequence[Leased]:
+        return self.files[self._begun :]
+
+    def _copy(self, transfer: Leased) -> Outcome:
+        try:
+            return attempt(
+                transfer.source_url,
+                transfer.target_url,
+                transfer.bytes,
+                transfer.adler32,
+                told=self._told,
+                first=transfer.attempts == 1,
+                links=transfer.links,
+            )
+        except LeaseLost:
+            raise
+        except Exception as error:  # whatever a backend raises is this transfer's, not the mover's
+            log.exception("%s", transfer.target_url)
+            words = BadStorage(
+                f"{type(error).__name__}: {error}", object=transfer.target_url, hint="this is a defect: report it"
+            )
+            return Outcome(Method.STREAM, 0, 0.0, words)
+
+    def _told(self, _: int) -> None:
+        if self.lost:
+            raise LeaseLost
+
+
+async def _gather(ended: "asyncio.Queue[Ended | None]", batch: _Batch) -> list[Ended]:
+    """What ended within RECORD_S of the first that did."""
+    news: list[Ended] = []
+    latest: float | None = None
+    clock = asyncio.get_running_loop().time
+    while latest is None or clock() < latest:
+        try:
+            one = await asyncio.wait_for(ended.get(), None if latest is None else latest - clock())
+        except TimeoutError:
+            break
+        if one is None:
+            batch.over = True
+            break
+        news.append(one)
+        latest = latest or clock() + RECORD_S
+    return news
+
+
+async def _suspect(transfer: Leased, words: str, conn: Connection) -> None:
+    await badreplicas.suspect(conn, transfer.source_id, transfer.file_id, words)
+
+
+def _copied(transfer: Leased, outcome: Outcome) -> Copied:
+    method = f"{outcome.method} ({outcome.note})" if outcome.note else str(outcome.method)
+    return Copied(transfer.file_id, method, outcome.bytes, outcome.seconds)
+
+
+def _failed(transfer: Leased, outcome: Outcome) -> Failed:
+    hopeless = isinstance(outcome.error, StorageFull | StorageDenied) and outcome.side == Side.TARGET
+    return Failed(transfer.file_id, str(outcome.error), hopeless)
+
+
+def _blames_source(outcome: Outcome) -> bool:
+    """Whether the copy at the source is not what the catalog knows."""
+    return outcome.side == Side.SOURCE and isinstance(outcome.error, FileMissing | ChecksumMismatch)

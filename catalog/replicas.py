@@ -30,6 +30,16 @@ FROM (
 ) arrived
 WHERE t.storage_id = $1 AND t.file_id = arrived.file_id
 """
+# What waits at another storage for its next try gets it now: there is a copy more.
+WAKE = """
+UPDATE transfer t SET not_before = now()
+FROM (
+    SELECT file_id, storage_id FROM transfer
+    WHERE file_id = ANY($1::bigint[]) AND state = 'queued' AND phase = 'waiting'
+    ORDER BY file_id, storage_id FOR UPDATE
+) waiting
+WHERE t.file_id = waiting.file_id AND t.storage_id = waiting.storage_id
+"""
 REMOVE = """
 DELETE FROM replica r
 USING (
@@ -81,6 +91,7 @@ async def arrive(conn: Connection, storage_id: int, file_ids: Sequence[int]) -> 
     grown = await conn.fetch(COUNT, storage_id, new) if new else []
     await conn.execute(FINISH_TRANSFERS, storage_id, file_ids)
     if new:
+        await conn.execute(WAKE, new)
         await subscriptions.settle(conn, [row["dataset_id"] for row in grown])
         await recovery.arrived(conn, storage_id, new)
         holders = await holds.count_down(conn, storage_id, new)

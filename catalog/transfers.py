@@ -1,163 +1,215 @@
 """Transfers: copies of files to storages, leased by movers, tried again until they arrive.
 
-A leased transfer is one whose ``not_before`` is the end of its lease: a mover that dies lets go by dying.
+A queued transfer is in one phase: it is new, gets a source (routing), is ready, active under a lease (leasing), or
+waits. A mover that dies lets go by dying: its lease runs out, and the transfer gets a source again.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 
-from . import replicas
+from . import links, replicas, routing
 from .connection import Connection
+from .leasing import Leased, lease
+from .links import LinkFacts
 from .names import Did, url_of
+from .routing import QUICK_S, wait_s
+from .waits import FileWait, Totals, TransferView, recent, totals, why
 
-BACKOFF_S = (1, 5, 15, 60, 300, 900, 3600)
-"""Seconds to wait after the first failed attempt, the second, ...; the last one for ever after."""
+__all__ = [
+    "Copied", "Failed", "FileWait", "Leased", "ToStage", "Totals", "TransferView",
+    "done", "extend", "failed", "lease", "recent", "release",
+    "staged", "staging", "to_stage", "totals", "unstaged", "why",
+]  # fmt: skip
 
 
 @dataclass(frozen=True)
-class Leased:
-    """A copy to make: from ``source_url`` (None: there is no other copy) to ``target_url``."""
+class Copied:
+    """A verified copy: how it was made, and how long it took. ``bytes`` is 0 if it was there already."""
+
+    file_id: int
+    method: str
+    bytes: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Failed:
+    """A try that came to nothing. ``at_target``: no other source would help (full, forbidden)."""
+
+    file_id: int
+    words: str
+    at_target: bool = False
+
+
+@dataclass(frozen=True)
+class ToStage:
+    """A file on tape that a transfer to ``storage_id`` waits for; ``url`` is its address on the tape's disk."""
 
     file_id: int
     storage_id: int
     did: Did
     bytes: int
-    adler32: str
-    source_url: str | None
-    target_url: str
-    writable: bool
+    url: str
 
 
-@dataclass(frozen=True)
-class TransferView:
-    """A transfer as people see it; ``state`` is queued, active or done."""
-
-    file: Did
-    source: str | None
-    destination: str
-    state: str
-    bytes: int
-    attempts: int
-    error: str | None
-    queued_at: datetime
-    started_at: datetime | None
-    done_at: datetime | None
-    next_try: datetime | None
-
-
-@dataclass(frozen=True)
-class Totals:
-    """Numbers of transfers; ``failing`` ones are queued or active and have failed at least once."""
-
-    queued: int
-    active: int
-    failing: int
-    done: int
-    bytes_done: int
-
-
-# Attempts are counted when they begin: one that kills its mover counts too, and the next takes another source.
-LEASE = """
-WITH taken AS (
-    SELECT file_id, storage_id, attempts FROM transfer
-    WHERE state = 'queued' AND not_before <= now()
-    ORDER BY not_before, file_id LIMIT $2 FOR UPDATE SKIP LOCKED
-), routed AS (
-    SELECT taken.*, sources.ids[1 + taken.attempts % cardinality(sources.ids)] AS source_id
-    FROM taken CROSS JOIN LATERAL (
-        SELECT array_agg(r.storage_id ORDER BY r.storage_id) AS ids FROM replica r
-        WHERE r.file_id = taken.file_id AND r.storage_id <> taken.storage_id
-    ) sources
-), leased AS (
-    UPDATE transfer t
-    SET worker = $1, attempts = t.attempts + 1, started_at = now(), source_id = routed.source_id,
-        lease_until = now() + $3::interval, not_before = now() + $3::interval
-    FROM routed WHERE t.file_id = routed.file_id AND t.storage_id = routed.storage_id
-    RETURNING t.file_id, t.storage_id, t.source_id
-)
-SELECT leased.file_id, leased.storage_id, f.scope, f.name, f.bytes, f.adler32, target.writable,
-       source.url AS source_url, target.url AS target_url
-FROM leased JOIN file f ON f.id = leased.file_id JOIN storage target ON target.id = leased.storage_id
-LEFT JOIN storage source ON source.id = leased.source_id
-ORDER BY leased.file_id
-"""
+LOCK_SHARED = "SELECT pg_advisory_xact_lock_shared(hashtext('prodchain transfers'))"
 EXTEND = """
-UPDATE transfer SET lease_until = now() + $4::interval, not_before = now() + $4::interval
-WHERE file_id = $1 AND storage_id = $2 AND worker = $3 AND state = 'queued'
-RETURNING true
+UPDATE transfer t SET lease_until = clock_timestamp() + $3::interval, not_before = clock_timestamp() + $3::interval
+FROM (
+    SELECT file_id, storage_id FROM transfer
+    WHERE worker = $1 AND batch = ANY($2::bigint[]) AND state = 'queued' AND phase = 'active'
+      AND lease_until > clock_timestamp()
+    ORDER BY file_id, storage_id FOR UPDATE
+) mine
+WHERE t.file_id = mine.file_id AND t.storage_id = mine.storage_id
+RETURNING t.batch
 """
-FAILED = """
-UPDATE transfer
-SET error = $4, worker = NULL, lease_until = NULL,
-    not_before = now() + make_interval(secs => ($5::int[])[least(attempts, cardinality($5::int[]))])
-WHERE file_id = $1 AND storage_id = $2 AND worker = $3 AND state = 'queued'
-RETURNING true
+_MINE = """
+    SELECT t.file_id, t.storage_id, r.words, r.wait_s, r.over
+    FROM unnest($3::bigint[], $4::text[], $5::float[], $6::bool[]) AS r (file_id, words, wait_s, over)
+    JOIN transfer t ON t.file_id = r.file_id AND t.storage_id = $1
+    WHERE t.batch = $2 AND t.state = 'queued' AND t.phase = 'active'
+    ORDER BY t.file_id FOR UPDATE OF t
 """
-RECENT = """
-SELECT f.scope, f.name, source.name AS source, target.name AS destination,
-       CASE WHEN t.state = 'queued' AND t.lease_until > now() THEN 'active' ELSE t.state END AS state,
-       t.bytes, t.attempts, t.error, t.queued_at, t.started_at, t.done_at,
-       CASE WHEN t.state = 'queued' THEN t.not_before END AS next_try
-FROM (SELECT * FROM transfer ORDER BY queued_at DESC LIMIT $1) t
-JOIN file f ON f.id = t.file_id JOIN storage target ON target.id = t.storage_id
-LEFT JOIN storage source ON source.id = t.source_id
-ORDER BY t.queued_at DESC, f.name
+FAILED = f"""
+UPDATE transfer t
+SET phase = 'waiting', error = mine.words, worker = NULL, batch = NULL, lease_until = NULL,
+    stage_id = NULL, staged_at = NULL, -- what was on a tape's disk may be gone from it: it is asked for again
+    not_before = clock_timestamp() + make_interval(secs => mine.wait_s),
+    tried = CASE WHEN mine.over THEN '{{}}' ELSE t.tried END, rounds = t.rounds + mine.over::int
+FROM ({_MINE}) mine
+WHERE t.file_id = mine.file_id AND t.storage_id = mine.storage_id
+RETURNING t.file_id, t.source_id
+"""  # noqa: S608
+ROUNDS = "SELECT file_id, rounds FROM transfer WHERE storage_id = $1 AND file_id = ANY($2::bigint[])"
+RELEASE = """
+UPDATE transfer t
+SET phase = 'ready', worker = NULL, batch = NULL, lease_until = NULL, attempts = t.attempts - 1, not_before = now(),
+    tried = t.tried[:cardinality(t.tried) - 1]
+FROM (
+    SELECT file_id, storage_id FROM transfer
+    WHERE batch = $1 AND file_id = ANY($2::bigint[]) AND state = 'queued' AND phase = 'active'
+    ORDER BY file_id FOR UPDATE
+) mine
+WHERE t.file_id = mine.file_id AND t.storage_id = mine.storage_id
 """
-TOTALS = """
-SELECT count(*) FILTER (WHERE state = 'queued' AND (lease_until > now()) IS NOT TRUE) AS queued,
-       count(*) FILTER (WHERE state = 'queued' AND lease_until > now()) AS active,
-       count(*) FILTER (WHERE state = 'queued' AND error IS NOT NULL) AS failing,
-       count(*) FILTER (WHERE state = 'done') AS done,
-       coalesce(sum(bytes) FILTER (WHERE state = 'done'), 0)::bigint AS bytes_done
-FROM transfer
+METHODS = """
+UPDATE transfer t SET method = c.method
+FROM unnest($2::bigint[], $3::text[]) AS c (file_id, method)
+WHERE t.storage_id = $1 AND t.file_id = c.file_id AND t.state = 'done'
 """
 
 
-async def lease(conn: Connection, worker: str, limit: int, time: timedelta) -> list[Leased]:
-    """Take up to ``limit`` transfers that are due, for ``time``; nobody else gets them until that is over.
+# Files on tape: what is to be asked for, what was asked for in one request, what came to disk or did not.
+TO_STAGE = """
+SELECT t.file_id, t.storage_id, f.scope, f.name, f.bytes, s.url FROM (
+    SELECT file_id, storage_id, source_id FROM transfer
+    WHERE source_id = $1 AND state = 'queued' AND phase = 'stage' AND stage_id IS NULL
+    ORDER BY priority DESC, queued_at LIMIT $2 FOR UPDATE SKIP LOCKED
+) t JOIN file f ON f.id = t.file_id JOIN storage s ON s.id = t.source_id
+"""
+STAGING = """
+UPDATE transfer t SET stage_id = $1
+FROM unnest($2::bigint[], $3::smallint[]) AS a (file_id, storage_id)
+WHERE t.file_id = a.file_id AND t.storage_id = a.storage_id AND t.state = 'queued' AND t.phase = 'stage'
+"""
+STAGED = """
+UPDATE transfer t SET phase = 'ready', staged_at = clock_timestamp()
+FROM (
+    SELECT file_id, storage_id FROM transfer
+    WHERE stage_id = $1 AND file_id = ANY($2::bigint[]) AND state = 'queued' AND phase = 'stage'
+    ORDER BY file_id, storage_id FOR UPDATE
+) s
+WHERE t.file_id = s.file_id AND t.storage_id = s.storage_id
+RETURNING t.file_id
+"""
+UNSTAGED = """
+UPDATE transfer t
+SET phase = 'waiting', error = $3, stage_id = NULL, attempts = t.attempts + 1, tried = t.tried || t.source_id,
+    not_before = clock_timestamp() + make_interval(secs => $4)
+FROM (
+    SELECT file_id, storage_id FROM transfer
+    WHERE stage_id = $1 AND file_id = ANY($2::bigint[]) AND state = 'queued' AND phase = 'stage'
+    ORDER BY file_id, storage_id FOR UPDATE
+) s
+WHERE t.file_id = s.file_id AND t.storage_id = s.storage_id
+RETURNING t.storage_id, t.file_id
+"""
 
-    Sources take turns from attempt to attempt, so that one damaged copy does not stop a transfer.
+
+async def extend(conn: Connection, worker: str, batches: Sequence[int], time: timedelta) -> set[int]:
+    """Keep batches for ``time`` from now; those that are still this worker's. A lease that ran out is gone."""
+    await conn.execute(LOCK_SHARED)
+    return {row["batch"] for row in await conn.fetch(EXTEND, worker, batches, time)}
+
+
+async def done(conn: Connection, source_id: int, storage_id: int, copies: Sequence[Copied]) -> list[int]:
+    """Record verified copies of one link, whoever has the lease now; the new ones' ids (replicas.arrive)."""
+    new = await replicas.arrive(conn, storage_id, [copy.file_id for copy in copies])
+    await conn.execute(METHODS, storage_id, [copy.file_id for copy in copies], [copy.method for copy in copies])
+    moved = [copy for copy in copies if copy.method != "there"]
+    facts = LinkFacts(len(moved), sum(c.bytes for c in moved), sum(c.seconds for c in moved))
+    await links.add(conn, (source_id, storage_id), facts)
+    return new
+
+
+async def failed(conn: Connection, storage_id: int, batch: int, failures: Sequence[Failed]) -> set[int]:
+    """Keep the reasons; the files that were still in this batch.
+
+    A transfer is tried again after a second while it has a source that was not tried twice in this round, else after
+    a long wait. Where the target is to blame, at once after a long wait: other sources would not help.
     """
+    rounds = dict(row.values() for row in await conn.fetch(ROUNDS, storage_id, [f.file_id for f in failures]))
+    waits = [wait_s(rounds.get(f.file_id, 0)) if f.at_target else QUICK_S for f in failures]
+    rows = await conn.fetch(
+        FAILED,
+        storage_id,
+        batch,
+        [f.file_id for f in failures],
+        [f.words for f in failures],
+        waits,
+        [f.at_target for f in failures],
+    )
+    mine = {row["file_id"]: row["source_id"] for row in rows}
+    others = [f.file_id for f in failures if f.file_id in mine and not f.at_target]
+    if others:
+        await routing.end_rounds(conn, await conn.fetchval("SELECT clock_timestamp()"), storage_id, others)
+    for source in sorted(set(mine.values())):
+        count = sum(each == source for each in mine.values())
+        await links.add(conn, (source, storage_id), LinkFacts(failures=count))
+    return set(mine)
+
+
+async def release(conn: Connection, batch: int, file_ids: Sequence[int]) -> None:
+    """Give back what was leased and not begun, as if it had not been leased."""
+    await conn.execute(RELEASE, batch, file_ids)
+
+
+async def to_stage(conn: Connection, source_id: int, limit: int) -> list[ToStage]:
+    """Files on a tape that transfers wait for and nobody has asked for, the most wanted first; locked."""
+    rows = await conn.fetch(TO_STAGE, source_id, limit)
+    dids = [Did(row["scope"], row["name"]) for row in rows]
     return [
-        Leased(
-            file_id=row["file_id"],
-            storage_id=row["storage_id"],
-            did=(did := Did(row["scope"], row["name"])),
-            bytes=row["bytes"],
-            adler32=row["adler32"],
-            source_url=url_of(row["source_url"], did) if row["source_url"] else None,
-            target_url=url_of(row["target_url"], did),
-            writable=row["writable"],
-        )
-        for row in await conn.fetch(LEASE, worker, limit, time)
+        ToStage(row["file_id"], row["storage_id"], did, row["bytes"], url_of(row["url"], did))
+        for row, did in zip(rows, dids, strict=True)
     ]
 
 
-async def extend(conn: Connection, worker: str, file_id: int, storage_id: int, time: timedelta) -> bool:
-    """Keep a transfer for ``time`` from now; False if it is no longer this worker's."""
-    return bool(await conn.fetchval(EXTEND, file_id, storage_id, worker, time))
+async def staging(conn: Connection, stage_id: int, wanted: Sequence[ToStage]) -> None:
+    """The request was made for these."""
+    await conn.execute(STAGING, stage_id, [w.file_id for w in wanted], [w.storage_id for w in wanted])
 
 
-async def done(conn: Connection, storage_id: int, file_ids: Sequence[int]) -> list[int]:
-    """Record verified copies, whoever made them; see replicas.arrive."""
-    return await replicas.arrive(conn, storage_id, file_ids)
+async def staged(conn: Connection, stage_id: int, file_ids: Sequence[int]) -> list[int]:
+    """The files of the request are on disk: they may be copied now."""
+    return [row["file_id"] for row in await conn.fetch(STAGED, stage_id, file_ids)]
 
 
-async def failed(conn: Connection, worker: str, file_id: int, storage_id: int, error: str) -> bool:
-    """Keep the reason and let the transfer wait its back-off; False if it is no longer this worker's."""
-    return bool(await conn.fetchval(FAILED, file_id, storage_id, worker, error, BACKOFF_S))
-
-
-async def recent(conn: Connection, limit: int = 50) -> list[TransferView]:
-    """The transfers that were queued last, newest first."""
-    return [
-        TransferView(Did(scope, name), *rest)
-        for scope, name, *rest in (row.values() for row in await conn.fetch(RECENT, limit))
-    ]
-
-
-async def totals(conn: Connection) -> Totals:
-    """How many transfers there are; reads all of them."""
-    (row,) = await conn.fetch(TOTALS)
-    return Totals(**dict(row))
+async def unstaged(conn: Connection, stage_id: int, file_ids: Sequence[int], words: str) -> None:
+    """The tape could not bring the files: a try in vain at this source."""
+    rows = await conn.fetch(UNSTAGED, stage_id, file_ids, words, QUICK_S)
+    now = await conn.fetchval("SELECT clock_timestamp()")
+    for target in sorted({row["storage_id"] for row in rows}):
+        ids = [row["file_id"] for row in rows if row["storage_id"] == target]
+        await routing.end_rounds(conn, now, target, ids)

@@ -23,7 +23,9 @@ CREATE INDEX transfer_ready ON transfer
 CREATE INDEX transfer_active ON transfer (source_id, storage_id, batch) WHERE state = 'queued' AND phase = 'active';
 
 CREATE INDEX transfer_stage ON transfer (source_id, priority DESC, queued_at)
-    WHERE state = 'queued' AND phase = 'stage';
+    WHERE state = 'queued' AND phase = 'stage' AND stage_id IS NULL;
+
+CREATE INDEX transfer_staging ON transfer (stage_id) WHERE stage_id IS NOT NULL;
 
 CREATE INDEX transfer_due ON transfer (not_before)
     WHERE state = 'queued' AND (phase = 'waiting' OR phase = 'active');

@@ -27,7 +27,7 @@ POINTS: dict[str, tuple[str, str, str]] = {
     "server: report committed, answer not sent": (*SEND, "POST /api/pilot/update"),
     "agents: jobs defined, generation not committed": ("prodchain.broker.generation", "define", "after"),
     "agents: dispatch dataset made, placement not committed": ("prodchain.broker.placement", "_dispatch", "after"),
-    "agents: file copied, arrival not recorded": ("prodchain.catalog.mover", "copy", "after"),
+    "agents: file copied, arrival not recorded": ("prodchain.catalog.mover", "attempt", "after"),
     "agents: task complete, end not committed": ("prodchain.broker.watching", "_close", "after"),
     "pilot: job received, inputs not fetched": ("prodchain.pilot_agent.storage", "stage_in", "before"),
     "pilot: payload runs": ("prodchain.pilot_agent.warden", "Warden.watch", "after"),
