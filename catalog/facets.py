@@ -62,7 +62,7 @@ async def _count(
     in_range = where.copy()
     query.spelling(wanted, where)
     query.details(wanted, where, storages)
-    walk = search.Way(f"SELECT id FROM dataset WHERE {in_range} LIMIT {{}}::bigint", [])
+    walk = search.Way(f"SELECT id, {search.ORDER} FROM dataset WHERE {in_range} LIMIT {{}}::bigint", [])
     for way in (walk, *await search.ways(conn, wanted, storages)):
         counted = await _count_candidates(conn, way, where, fields)
         if counted is not None:

@@ -26,8 +26,7 @@ CROSS JOIN LATERAL (
 ) near
 """
 SAME_PARTS = """
-SELECT scope, name FROM dataset
-WHERE id IN (SELECT dataset_with_grams($1::int4[], $2)) AND name LIKE $3 ORDER BY name LIMIT 20
+SELECT scope, name FROM dataset_with_grams($1::int4[], $2) WHERE name LIKE $3 ORDER BY name LIMIT 20
 """
 # Hops from scope to scope in the index: there are few scopes beside the names in them.
 OTHER_SCOPES = f"""

@@ -17,7 +17,7 @@ from .errors import BadName, BadStorage
 from .models import SHOWN, Dataset
 from .query import SORTS, Query, Where
 
-TURNS = ((1_000, 0), (20_000, 30_000), (300_000, 100_000))
+TURNS = ((1_000, 0), (10_000, 30_000), (300_000, 300_000))
 """Rows that the walk may read, then rows that a short list may have; after the last turn the walk reads on."""
 GRAMS_PER_PART = 3
 """The rarest of each part are looked up: the lists of frequent ones are long, and tell little."""
@@ -28,6 +28,22 @@ ORDER = "name, scope, version"
 Place: TypeAlias = tuple[str, str, int]
 """Where a list in that order stands."""
 
+OWNED = f"SELECT id, {ORDER} FROM dataset WHERE owner = {{}} AND {SHOWN} LIMIT {{}}::bigint"
+NEWEST = f"""
+SELECT id, {ORDER} FROM dataset
+WHERE created_at >= {{}} AND {SHOWN} ORDER BY created_at DESC, id DESC LIMIT {{}}::bigint
+"""
+# A dataset that several storages have stands at the first of them.
+STORED = f"""
+SELECT id, {ORDER} FROM (SELECT {{}}::smallint[] AS ids) wanted
+CROSS JOIN LATERAL (
+    SELECT dataset_id FROM dataset_replica r
+    WHERE r.storage_id = ANY(ids) AND NOT EXISTS (
+        SELECT FROM dataset_replica o
+        WHERE o.dataset_id = r.dataset_id AND o.storage_id = ANY(ids) AND o.storage_id < r.storage_id
+    ) LIMIT {{}}::bigint
+) stored JOIN dataset ON id = dataset_id
+"""
 STORAGES = "SELECT id, name, site FROM storage WHERE name = ANY($1::text[]) OR site = ANY($1::text[])"
 SITES = """
 ARRAY(SELECT DISTINCT s.site FROM dataset_replica r JOIN storage s ON s.id = r.storage_id
@@ -43,10 +59,21 @@ SELECT element, frequency FROM (
 
 @dataclass(frozen=True)
 class Row:
-    """A dataset, and the sites that have files of it."""
+    """A dataset's fields, and the sites that have files of it."""
 
-    dataset: Dataset
+    fields: Mapping[str, Any]
     sites: list[str]
+
+    @property
+    def did(self) -> str:
+        """With its version, unless that is the latest."""
+        version = "" if self.fields["latest"] else f"@{self.fields['version']}"
+        return f"{self.fields['scope']}:{self.fields['name']}{version}"
+
+    @property
+    def dataset(self) -> Dataset:
+        """The same as an object; making one takes longer than finding it."""
+        return Dataset.model_validate(self.fields)
 
 
 @dataclass(frozen=True)
@@ -59,7 +86,7 @@ class Page:
 
 @dataclass(frozen=True)
 class Way:
-    """A statement with the ids of all datasets that can fit; ``{}`` stand for its values, the last for a limit."""
+    """A statement with id, name, scope and version of all that can fit; ``{}`` stand for values, the last a limit."""
 
     statement: str
     values: list[object]
@@ -76,13 +103,13 @@ async def find(conn: Connection, wanted: Query) -> Page:
     else:
         rows = await _sorted(conn, wanted, storages)
     found = [_row(row) for row in rows[: wanted.limit]]
-    return Page(found, _cursor(wanted, found[-1].dataset) if len(rows) > wanted.limit else None)
+    return Page(found, _cursor(wanted, found[-1].fields) if len(rows) > wanted.limit else None)
 
 
 def _row(row: Mapping[str, Any]) -> Row:
     fields = dict(row)
     sites = fields.pop("sites")
-    return Row(Dataset.model_validate(fields), sites)
+    return Row(fields, sites)
 
 
 async def places(conn: Connection, wanted: Query) -> dict[str, list[int]]:
@@ -102,10 +129,12 @@ async def places(conn: Connection, wanted: Query) -> dict[str, list[int]]:
 
 async def _by_name(conn: Connection, wanted: Query, storages: Mapping[str, Sequence[int]]) -> list[Any]:
     start, limit = _name_cursor(wanted), wanted.limit + 1
-    everything = query.view(wanted)
-    all_fit = query.name_range(wanted, everything)
-    query.spelling(wanted, fits := everything.copy())
-    query.details(wanted, details := Where([], fits.values), storages)
+    shown = query.view(wanted).conditions
+    all_fit = query.name_range(wanted, in_range := Where([], []))
+    query.spelling(wanted, spelt := in_range.copy())
+    query.details(wanted, details := Where([], spelt.values), storages)
+    everything = Where(shown + in_range.conditions, in_range.values)
+    fits = Where(shown + spelt.conditions, spelt.values)
     if all_fit and not details.conditions:
         return await _walk(conn, fits, details, start, None, limit)
 
@@ -117,10 +146,8 @@ async def _by_name(conn: Connection, wanted: Query, storages: Mapping[str, Seque
             return found
         start = end
         for way in await ways(conn, wanted, storages) if most else ():
-            where = fits.copy()
-            query.after(where, start)
-            rest = await _short_list(conn, way, Where(where.conditions + details.conditions, where.values), most,
-                                     f"{ORDER} LIMIT {limit - len(found)}")  # fmt: skip
+            among = Where(shown + details.conditions, [])
+            rest = await _short_list(conn, way, spelt, among, start, most, limit - len(found))
             if rest is not None:
                 return found + rest
     return found + await _walk(conn, fits, details, start, None, limit - len(found))
@@ -150,6 +177,34 @@ async def _walk(
     return await fetch(conn, statement, inner.values)
 
 
+async def _short_list(
+    conn: Connection, way: Way, spelt: Where, details: Where, start: Place | None, most: int, limit: int
+) -> list[Any] | None:
+    """What fits after ``start`` among what the way leads to; None if that is more than ``most``."""
+    query.after(inner := spelt.copy(), start)
+    names_fit = str(inner)
+    statement = f"""
+    WITH candidate AS MATERIALIZED ({way.limited(inner, most + 1)})
+    SELECT (SELECT count(*) FROM candidate) AS candidates, hit.* FROM (VALUES (1)) one LEFT JOIN (
+        SELECT d.*, {SITES} FROM (
+            SELECT * FROM candidate
+            WHERE (SELECT count(*) FROM candidate) <= {most} AND {names_fit} ORDER BY {ORDER} OFFSET 0
+        ) read JOIN dataset d ON d.id = read.id
+        WHERE {Where(details.conditions, [])} ORDER BY read.name, read.scope, read.version LIMIT {limit}
+    ) hit ON true
+    """
+    return _unless_too_many(await fetch(conn, statement, inner.values), most)
+
+
+def _unless_too_many(rows: Sequence[Any], most: int) -> list[Any] | None:
+    if rows[0]["candidates"] > most:
+        return None
+    found = [dict(row) for row in rows if row["id"] is not None]
+    for row in found:
+        del row["candidates"]
+    return found
+
+
 async def _sorted(conn: Connection, wanted: Query, storages: Mapping[str, Sequence[int]]) -> list[Any]:
     """In another order: of a short list, or else as the database thinks best."""
     column, descending = SORTS[wanted.sort.removeprefix("-")], wanted.sort.startswith("-")
@@ -162,27 +217,20 @@ async def _sorted(conn: Connection, wanted: Query, storages: Mapping[str, Sequen
     way_down = "DESC" if descending else "ASC"
     order = f"d.{column} {way_down}, d.id {way_down} LIMIT {wanted.limit + 1}"
     for way in await ways(conn, wanted, storages):
-        rows = await _short_list(conn, way, where, MOST_TO_SORT, order)
+        among = where.copy()
+        statement = f"""
+        WITH candidate AS MATERIALIZED ({way.limited(among, MOST_TO_SORT + 1)})
+        SELECT (SELECT count(*) FROM candidate) AS candidates, hit.* FROM (VALUES (1)) one LEFT JOIN (
+            SELECT d.*, {SITES} FROM dataset d
+            WHERE (SELECT count(*) FROM candidate) <= {MOST_TO_SORT}
+              AND d.id IN (SELECT id FROM candidate) AND {where}
+            ORDER BY {order}
+        ) hit ON true
+        """
+        rows = _unless_too_many(await fetch(conn, statement, among.values), MOST_TO_SORT)
         if rows is not None:
             return rows
     return await fetch(conn, f"SELECT d.*, {SITES} FROM dataset d WHERE {where} ORDER BY {order}", where.values)
-
-
-async def _short_list(conn: Connection, way: Way, where: Where, most: int, order: str) -> list[Any] | None:
-    """All that fits among what the way leads to, in order; None if that is more than ``most``."""
-    where = where.copy()
-    statement = f"""
-    WITH candidate AS MATERIALIZED ({way.limited(where, most + 1)})
-    SELECT (SELECT count(*) FROM candidate) AS candidates, hit.* FROM (VALUES (1)) one LEFT JOIN (
-        SELECT d.*, {SITES} FROM dataset d
-        WHERE (SELECT count(*) FROM candidate) <= {most} AND d.id IN (SELECT id FROM candidate) AND {where}
-        ORDER BY {order}
-    ) hit ON true
-    """
-    rows = [dict(row) for row in await fetch(conn, statement, where.values)]
-    if rows[0]["candidates"] > most:
-        return None
-    return [row for row in rows if row.pop("candidates") is not None and row["id"] is not None]
 
 
 async def ways(conn: Connection, wanted: Query, storages: Mapping[str, Sequence[int]]) -> list[Way]:
@@ -190,23 +238,12 @@ async def ways(conn: Connection, wanted: Query, storages: Mapping[str, Sequence[
     found = []
     if wanted.usual:
         if grams := await rarest(conn, query.parts(wanted)):
-            found.append(Way("SELECT dataset_with_grams({}::int4[], {}::bigint) AS id", [grams]))
+            found.append(Way("SELECT * FROM dataset_with_grams({}::int4[], {}::bigint)", [grams]))
         if wanted.owner is not None:
-            found.append(Way(f"SELECT id FROM dataset WHERE owner = {{}} AND {SHOWN} LIMIT {{}}::bigint",
-                             [wanted.owner]))  # fmt: skip
+            found.append(Way(OWNED, [wanted.owner]))
         if wanted.since is not None:
-            newest = "ORDER BY created_at DESC, id DESC LIMIT {}::bigint"
-            found.append(Way(f"SELECT id FROM dataset WHERE created_at >= {{}} AND {SHOWN} {newest}",
-                             [wanted.since]))  # fmt: skip
-    found += [
-        Way(
-            "SELECT dataset_id AS id FROM dataset_replica WHERE storage_id = ANY({}::smallint[]) LIMIT {}::bigint",
-            [storages[place]],
-        )
-        for place in (wanted.at, wanted.complete_at)
-        if place is not None
-    ]
-    return found
+            found.append(Way(NEWEST, [wanted.since]))
+    return found + [Way(STORED, [storages[place]]) for place in (wanted.at, wanted.complete_at) if place is not None]
 
 
 async def rarest(conn: Connection, parts: Sequence[str]) -> list[int]:
@@ -222,11 +259,11 @@ async def rarest(conn: Connection, parts: Sequence[str]) -> list[int]:
     ]
 
 
-def _cursor(wanted: Query, last: Dataset) -> str:
+def _cursor(wanted: Query, last: Mapping[str, Any]) -> str:
     if wanted.sort == "name":
-        return f"{last.scope}:{last.name}@{last.version}"
-    value = getattr(last, SORTS[wanted.sort.removeprefix("-")])
-    return f"{value.isoformat() if isinstance(value, datetime) else value}~{last.id}"
+        return f"{last['scope']}:{last['name']}" + (f"@{last['version']}" if wanted.versions else "")
+    value = last[SORTS[wanted.sort.removeprefix("-")]]
+    return f"{value.isoformat() if isinstance(value, datetime) else value}~{last['id']}"
 
 
 def _name_cursor(wanted: Query) -> Place | None:

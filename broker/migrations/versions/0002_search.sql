@@ -24,10 +24,10 @@ CREATE INDEX dataset_grams ON dataset USING gin (name_grams(scope, name)) WITH (
 -- Planned for the GIN index alone: any other way evaluates name_grams for each row that it reads. The memory
 -- keeps the bitmap exact, or whole pages would be evaluated again.
 CREATE FUNCTION dataset_with_grams(grams int4[], most bigint)
-    RETURNS SETOF bigint LANGUAGE sql STABLE
+    RETURNS TABLE (id bigint, name text, scope text, version int) LANGUAGE sql STABLE
     SET enable_seqscan = off SET enable_indexscan = off SET enable_indexonlyscan = off SET work_mem = '64MB'
 AS $$
-    SELECT id FROM dataset
+    SELECT id, name, scope, version FROM dataset
     WHERE latest AND deleted_at IS NULL AND kind NOT IN ('dispatch', 'sub') AND name_grams(scope, name) @> grams
     LIMIT most
 $$;

@@ -1,0 +1,1 @@
+"""Speed, measured against limits and peers in the same run."""
