@@ -80,7 +80,15 @@ async def datasets(
 ) -> tuple[list[View], str | None]:
     """What fits, with the sites that have files of it; the second value continues the list, none at its end."""
     found = await lookup.find(conn, replace(wanted, sort=sort, limit=limit, after=after))
-    return [await _listed(conn, row.dataset, row.sites) for row in found.rows], found.after
+    return [await _found(conn, row) for row in found.rows], found.after
+
+
+async def _found(conn: Connection, row: lookup.Row) -> View:
+    """As ``_listed``; without an object for each row, which takes longer than finding it."""
+    if row.fields["kind"] == DatasetKind.CONTAINER:
+        return await _listed(conn, row.dataset, row.sites)
+    shown = {name: value for name, value in row.fields.items() if name not in _HIDDEN}
+    return {"did": row.did, **shown, "sites": row.sites}
 
 
 async def facets(conn: Connection, wanted: Query) -> View:
