@@ -8,7 +8,7 @@ from typing import TypeAlias
 from prodchain.broker import jobs, tasks, watching
 from prodchain.broker.errors import WrongState
 from prodchain.broker.models import Task
-from prodchain.catalog import replicas
+from prodchain.catalog import deletion, purging, replicas
 from prodchain.pilot_agent.messages import JobSpec, Update
 
 from .world import AGENTS, World, evgen, finished, inside, sim
@@ -24,6 +24,13 @@ EVENTS = 100
 """What each of these tasks must have made in the end."""
 Move: TypeAlias = Callable[["Play", int], Awaitable[None]]
 
+LOSABLE = """
+SELECT r.file_id, r.storage_id FROM replica r
+WHERE EXISTS (SELECT FROM replica o WHERE o.file_id = r.file_id AND o.storage_id <> r.storage_id)
+  AND NOT EXISTS (SELECT FROM dataset_file m JOIN task t ON t.output_id = m.dataset_id
+                  WHERE m.file_id = r.file_id AND t.destination_id = r.storage_id)
+ORDER BY r.file_id
+"""
 WRONG = """
 SELECT 'ready is activated' AS rule, coalesce(r.job_id, j.id) AS about
 FROM ready r FULL JOIN (SELECT id FROM job WHERE state = 'activated') j ON j.id = r.job_id
@@ -156,6 +163,28 @@ class Play:
             if rows:
                 await inside(self.world.pool, jobs.kill, rows[n % len(rows)]["id"], "user:ann", "no need")
 
+    async def over(self, _: int) -> None:
+        """A day has gone by: dispatch datasets whose jobs are over go, and what they brought becomes a cache."""
+        await self.world.pool.execute(
+            "UPDATE dataset SET closed_at = closed_at - interval '2 d' WHERE kind = 'dispatch'"
+        )
+        await inside(self.world.pool, deletion.expire)
+        await inside(self.world.pool, purging.purge)
+
+    async def reap(self, n: int) -> None:
+        """A storage is full: every cached copy that nobody needs goes."""
+        await self.world.pool.execute("UPDATE storage SET capacity_bytes = 1, min_free_bytes = 10^9")
+        for storage in await inside(self.world.pool, purging.reapable):
+            await inside(self.world.pool, purging.reap, storage)
+        await self.world.pool.execute("UPDATE storage SET capacity_bytes = NULL")
+
+    async def lose(self, n: int) -> None:
+        """A copy is bad: not the last one, nor a result at its destination."""
+        rows = await self.world.fetch(LOSABLE)
+        if rows:
+            row = rows[n % len(rows)]
+            await inside(self.world.pool, replicas.remove, row["storage_id"], [row["file_id"]])
+
     async def finish(self) -> None:
         """Everything is allowed to run, and whatever ended without all its work is tried again."""
         for n in range(len(REQUESTS)):
@@ -188,4 +217,7 @@ MOVES: dict[str, Move] = {
     "kill task": Play.kill_task,
     "retry task": Play.retry_task,
     "kill job": Play.kill_job,
+    "over": Play.over,
+    "reap": Play.reap,
+    "lose": Play.lose,
 }

@@ -88,7 +88,10 @@ async def test_moves_at_the_same_time_neither_block_each_other_nor_break_anythin
 
     agents, pilots = ["agent"] * 8 + ["fold"], ["acquire", "report", "progress", "fail"]
     verbs = ["kill task", "retry task", "retry task", "kill job", "vanish"]
-    await asyncio.gather(*map(player, [agents, agents, pilots, pilots, ["arrive"], ["arrive"], verbs, verbs]))
+    keepers = ["over", "reap", "lose"]
+    await asyncio.gather(
+        *map(player, [agents, agents, pilots, pilots, ["arrive"], ["arrive"], verbs, verbs, keepers])
+    )
     assert not errors
     await look(play)
     await play.finish()
