@@ -1,6 +1,8 @@
 """What people ask the catalog: which datasets there are, which files are in them, where copies are."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 from uuid import UUID
 
 from . import names
@@ -46,17 +48,13 @@ class DatasetCopy:
 
 
 FILES = """
-SELECT f.*, copies.storages, copies.sites, copies.urls
-FROM dataset_file m
-JOIN file f ON f.id = m.file_id
-CROSS JOIN LATERAL (
-    SELECT array_agg(s.name ORDER BY s.name) AS storages, array_agg(s.site ORDER BY s.name) AS sites,
-           array_agg(s.url ORDER BY s.name) AS urls
-    FROM replica r JOIN storage s ON s.id = r.storage_id WHERE r.file_id = f.id
-) copies
+SELECT f.id, f.scope, f.name, f.guid, f.bytes, f.adler32, f.events,
+       ARRAY(SELECT storage_id FROM replica r WHERE r.file_id = f.id) AS storages
+FROM dataset_file m JOIN file f ON f.id = m.file_id
 WHERE m.dataset_id = $1 AND m.file_id > $2
 ORDER BY m.file_id LIMIT $3
 """
+STORAGES = "SELECT id, name, site, url FROM storage WHERE id = ANY($1::smallint[]) ORDER BY name"
 REPLICAS = """
 SELECT s.name, s.site, r.files, r.bytes, r.files = d.files AS complete
 FROM dataset_replica r JOIN storage s ON s.id = r.storage_id JOIN dataset d ON d.id = r.dataset_id
@@ -66,23 +64,28 @@ WHERE r.dataset_id = $1 AND (r.files > 0 OR d.files = 0) ORDER BY s.name
 
 async def files(conn: Connection, dataset_id: int, *, limit: int = 100, after: int = 0) -> list[FileView]:
     """Files of a dataset with their copies' URLs, in the order of their ids; ``after`` is the last id."""
-    return [
-        FileView(
-            id=row["id"],
-            did=(did := Did(row["scope"], row["name"])),
-            guid=row["guid"],
-            bytes=row["bytes"],
-            adler32=row["adler32"],
-            events=row["events"],
-            replicas=[
-                FileReplica(storage, site, names.url_of(url, did))
-                for storage, site, url in zip(
-                    row["storages"] or (), row["sites"] or (), row["urls"] or (), strict=True
-                )
-            ],
-        )
-        for row in await conn.fetch(FILES, dataset_id, after, limit)
+    rows = await conn.fetch(FILES, dataset_id, after, limit)
+    used = {storage_id for row in rows for storage_id in row["storages"]}
+    # The text that all URLs at a storage begin with is made once, not for each copy.
+    places = [
+        (row["id"], row["name"], row["site"], names.url_prefix(row["url"]))
+        for row in await conn.fetch(STORAGES, used)
     ]
+    return [_file(row, places) for row in rows]
+
+
+def _file(row: Mapping[str, Any], places: Sequence[tuple[int, str, str, str]]) -> FileView:
+    did = Did(row["scope"], row["name"])
+    here, path = set(row["storages"]), names.path_of(did)
+    return FileView(
+        id=row["id"],
+        did=did,
+        guid=row["guid"],
+        bytes=row["bytes"],
+        adler32=row["adler32"],
+        events=row["events"],
+        replicas=[FileReplica(name, site, prefix + path) for key, name, site, prefix in places if key in here],
+    )
 
 
 async def replicas(conn: Connection, dataset_id: int) -> list[DatasetCopy]:

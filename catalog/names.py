@@ -135,7 +135,12 @@ def path_of(did: Did) -> str:
 
 def url_of(storage_url: str, did: Did) -> str:
     """Where a file of that name is at a storage, if it is there."""
-    return f"{storage_url.rstrip('/')}/{path_of(did)}"
+    return url_prefix(storage_url) + path_of(did)
+
+
+def url_prefix(storage_url: str) -> str:
+    """What the URLs of all files at a storage begin with."""
+    return f"{storage_url.rstrip('/')}/"
 
 
 def file_name(dataset: str, number: int, attempt: int, extension: str = "root") -> str:
