@@ -1,7 +1,7 @@
 """Tasks as their owners see them: submitted once whatever is repeated, killed, tried again."""
 
 from prodchain.catalog import datasets
-from prodchain.catalog.models import Dataset, DatasetKind
+from prodchain.catalog.models import BOOKKEEPING, Dataset, DatasetKind
 from prodchain.catalog.names import Did, parse_did, parse_versioned
 
 from .database import Connection, one
@@ -110,6 +110,12 @@ async def _input(conn: Connection, text: str) -> Dataset:
             f"{text} is a container",
             object=text,
             hint="submit a task for each dataset in it: `prodchain dataset show` lists them",
+        )
+    if dataset.kind in BOOKKEEPING:
+        raise BadRequest(
+            f"{text} is a {dataset.kind} dataset, which the system removes when it is over",
+            object=text,
+            hint="name the dataset whose files it has",
         )
     return dataset
 

@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from typing import Any
 
+import asyncpg
+
 from . import files, history, hooks, queueing, replicas, tombstones
 from .connection import Connection
 from .datasets import versioned
@@ -135,12 +137,23 @@ async def _end(conn: Connection, empty: Sequence[Dataset]) -> None:
     await conn.execute(END_WISHES, ids)
     await conn.execute(DONE, ids)
     made = [dataset.id for dataset in empty if dataset.kind in BOOKKEEPING]
-    if made:
-        for statement in REMOVE:
-            await conn.execute(statement, made)
+    if made and not await _remove(conn, made):
+        for number in made:
+            await _remove(conn, [number])
     kept = [versioned(dataset) for dataset in empty if dataset.id not in made]
     if kept:
         await history.note_many(conn, "purged", kept, "", "its files were let go")
+
+
+async def _remove(conn: Connection, ids: Sequence[int | None]) -> bool:
+    """Remove datasets with their rows; False, and nothing removed, if a row of somebody else's refers to one."""
+    try:
+        async with conn.transaction():
+            for statement in REMOVE:
+                await conn.execute(statement, ids)
+    except asyncpg.ForeignKeyViolationError:
+        return False
+    return True
 
 
 async def reapable(conn: Connection) -> list[int]:

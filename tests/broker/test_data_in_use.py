@@ -80,6 +80,7 @@ async def test_a_task_reads_the_version_that_it_names(world: World) -> None:
         new = await datasets.new_version(conn, parse_did(EVNT), "ann")
         await datasets.close(conn, new.id or 0)
         await datasets.create(conn, parse_did("user.ann.box"), DatasetKind.CONTAINER, "ann")
+        await datasets.create(conn, parse_did(f"{EVNT}_dis1"), DatasetKind.DISPATCH, "prodchain")
 
     await inside(world.pool, again)
     old = await world.submit(sim(input=f"{EVNT}@1"))
@@ -87,8 +88,9 @@ async def test_a_task_reads_the_version_that_it_names(world: World) -> None:
     versions = await world.fetch("SELECT id FROM dataset WHERE name = $1 ORDER BY version", EVNT)
     assert [old.input_id, new.input_id] == [row["id"] for row in versions]
     assert (await world.submit(sim(input=f"mc26:{EVNT}@1"))).id == old.id
-    with pytest.raises(BadRequest, match="is a container"):
-        await world.submit(sim(input="user.ann.box", output="mc26.700001.Z.simul.HITS.v3"))
+    for text, words in (("user.ann.box", "is a container"), (f"{EVNT}_dis1", "is a dispatch dataset")):
+        with pytest.raises(BadRequest, match=words):
+            await world.submit(sim(input=text, output="mc26.700001.Z.simul.HITS.v3"))
     await world.run_all()
     assert await world.value("SELECT count(*) FROM task WHERE state <> 'done'") == 0
 

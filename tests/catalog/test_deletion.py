@@ -289,3 +289,17 @@ async def test_a_deleted_container_lets_its_children_go_unharmed(
     assert (await get(conn, box)).state == "deleted"
     assert await containers.below(conn, inner) == [dataset]
     await deletion.delete(conn, inner, "ada")
+
+
+async def test_one_bookkeeping_dataset_that_is_referred_to_does_not_keep_the_others(
+    conn: Connection, needs: dict[int, list[str]]
+) -> None:
+    made = [await new_dataset(conn, f"{EVNT}_dis{n}", kind=DatasetKind.DISPATCH) for n in range(3)]
+    await conn.execute("CREATE TABLE other (id bigint REFERENCES dataset)")
+    await conn.execute("INSERT INTO other VALUES ($1)", made[1])
+    await conn.execute("UPDATE dataset SET expires_at = now() - interval '1 day'")
+    assert await deletion.expire(conn) == 3
+    assert await purging.purge(conn) == 3
+    assert await purging.purge(conn) == 0
+    rows = await conn.fetch("SELECT id, state FROM dataset")
+    assert [tuple(row) for row in rows] == [(made[1], "deleted")]
