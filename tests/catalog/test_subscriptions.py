@@ -242,6 +242,20 @@ async def test_a_wish_for_a_container_is_one_for_each_dataset_below_it(conn: Con
     ]
 
 
+async def test_a_wish_that_begins_anew_stands_for_what_is_in_the_container_now(conn: Connection) -> None:
+    (there,) = await new_storages(conn, "file:/a")
+    ids = await new_files(conn, 1)
+    child = await new_dataset(conn, file_ids=ids)
+    box = await new_container(conn, "user.ada.box", child)
+    await subscriptions.subscribe(conn, box, there)
+    await withdrawals.cancel(conn, box, there)
+    await containers.remove(conn, box, [child])
+    await subscriptions.subscribe(conn, box, there)
+    await subscriptions.subscribe(conn, child, there)
+    assert (await withdrawals.cancel(conn, child, there)).state == "cancelled"
+    assert await queued(conn, there) == []
+
+
 async def test_a_wish_for_a_container_is_fulfilled_when_all_is_closed_and_there(conn: Connection) -> None:
     _, there = await new_storages(conn, "file:/a", "file:/b")
     ids = await new_files(conn, 2)
