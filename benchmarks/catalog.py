@@ -32,7 +32,7 @@ from prodchain.cli.local import postgres
 from .catalog_material import fill, rare, say
 
 FULL = 10_000_000
-QUICK = 300_000
+QUICK = 200_000
 BATCH = 2_000
 """Files that are registered in one transaction."""
 PROJECTS = (
@@ -266,18 +266,19 @@ async def measure(url: str, home: Path, count: int, register: int, started: floa
     await fill(url, count, started)
     pool = await connect(url, size=3)
     result: dict[str, Any] = {}
+
+    def add(figures: dict[str, Any]) -> None:
+        say(started, json.dumps(figures))
+        result.update(figures)
+
     try:
         async with pool.acquire() as conn:
-            result |= await searches(conn, count)
-            say(started, "searched")
-            result |= await browsing(conn)
-            say(started, "browsed")
-        result |= ls(home, url, 7)
-        say(started, "listed by the program")
-        result |= await contents(pool, count)
-        result |= await registration(pool, register)
-        say(started, "registered")
-        result["n_datasets"] = await pool.fetchval("SELECT count(*) FROM dataset")
+            add(await searches(conn, count))
+            add(await browsing(conn))
+        add(await contents(pool, count))
+        add(await registration(pool, register))
+        add({"n_datasets": await pool.fetchval("SELECT count(*) FROM dataset")})
+        add(await asyncio.to_thread(ls, home, url, 5 if count >= QUICK else 1))
     finally:
         await pool.close()
     return result
