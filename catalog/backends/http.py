@@ -35,6 +35,8 @@ REDIRECTS = 5
 FIRST_LOOK_S = 0.3
 """How long the first upload waits for a server that sends it elsewhere, as dCache and XRootD's redirectors do."""
 
+DEFAULT_PORTS = {"http": 80, "https": 443}
+
 _MOVED = (301, 302, 303, 307, 308)
 _FULL = re.compile("no space left|not enough space|quota exceeded|disk quota|disk full", re.IGNORECASE)
 
@@ -62,7 +64,7 @@ class Http:
         self.url = url
         self._authorization = authorization(credentials)
         self._context = _context(credentials)
-        self._idle: dict[str, list[HTTPConnection]] = {}
+        self._idle: dict[tuple[str, int], list[HTTPConnection]] = {}
         self._lock = threading.Lock()
         weakref.finalize(self, _close, self._idle)
         self._redirects: bool | None = None
@@ -70,7 +72,7 @@ class Http:
     @contextmanager
     def ask(self, request: Request, *good: int) -> Iterator[HTTPResponse]:
         """The answer, whose body is read inside; the catalog's error if its status is not one of ``good``."""
-        with explained(request.doing, request.url, self.url):
+        with reached(request.doing, request.url, self.url):
             connection, answer = self._answer(request)
             try:
                 if answer.status not in good:
@@ -82,7 +84,7 @@ class Http:
                 answer.close()
                 raise
             finally:
-                self._put_back(request.url, connection, answer)
+                self._put_back(connection, answer)
 
     def status(self, request: Request, *good: int) -> int:
         """Ask, and look at the answer's status only."""
@@ -99,7 +101,7 @@ class Http:
             if request.body is not None:
                 self._redirects = True
             answer.read()
-            self._put_back(request.url, connection, answer)
+            self._put_back(connection, answer)
             request = request._replace(url=urljoin(request.url, to))
         raise HTTPException(f"sent elsewhere {REDIRECTS} times")
 
@@ -163,8 +165,9 @@ class Http:
         return True
 
     def _kept(self, url: str) -> HTTPConnection | None:
+        parts = urlsplit(url)
         with self._lock:
-            idle = self._idle.get(urlsplit(url).netloc, [])
+            idle = self._idle.get((parts.hostname or "", parts.port or DEFAULT_PORTS[parts.scheme]), [])
             while idle:
                 connection = idle.pop()
                 if not _readable(connection, 0):
@@ -178,11 +181,11 @@ class Http:
             return HTTPSConnection(parts.netloc, timeout=base.TIMEOUT_S, context=self._context)
         return HTTPConnection(parts.netloc, timeout=base.TIMEOUT_S)
 
-    def _put_back(self, url: str, connection: HTTPConnection, answer: HTTPResponse) -> None:
+    def _put_back(self, connection: HTTPConnection, answer: HTTPResponse) -> None:
         if not answer.isclosed() and not answer.chunked and (answer.length or 0) <= SMALL:
             answer.read()
         with self._lock:
-            idle = self._idle.setdefault(urlsplit(url).netloc, [])
+            idle = self._idle.setdefault((connection.host, connection.port), [])  # not where we asked first
             if connection.sock is not None and answer.isclosed() and not answer.will_close and len(idle) < KEPT:
                 idle.append(connection)
                 return
@@ -219,7 +222,7 @@ def _context(credentials: dict[str, Any]) -> ssl.SSLContext:
 
 
 @contextmanager
-def explained(doing: str, url: str, server: str) -> Iterator[None]:
+def reached(doing: str, url: str, server: str) -> Iterator[None]:
     """Turn what a connection raises into the catalog's errors."""
     try:
         yield
@@ -251,7 +254,7 @@ def refusal(request: Request, server: str, status: int, words: str) -> CatalogEr
     return BadStorage(f"cannot {doing} {url}: {said}", object=url, hint="check the storage and its log")
 
 
-def _close(idle: dict[str, list[HTTPConnection]]) -> None:
+def _close(idle: dict[tuple[str, int], list[HTTPConnection]]) -> None:
     for connections in idle.values():
         for connection in connections:
             connection.close()

@@ -23,7 +23,7 @@ from . import base
 from .base import Entry, Told
 from .credentials import credentials as credentials_of
 from .credentials import renewal
-from .http import SMALL, Body, Http, Request, Spent, authorization
+from .http import SMALL, Body, Http, Request, Spent, authorization, reached
 from .local import created, explained, write_all
 from .markers import Stalled, end_of
 
@@ -108,7 +108,7 @@ class WebDav:
         checksum, hot = 1, memoryview(bytearray(HOT))
         with self._http.ask(Request("GET", self._link(path), "read"), 200) as answer, created(target) as file:
             left = _length(answer)
-            while got := answer.readinto(hot):
+            while got := self._received(answer, hot, path):
                 with explained(str(target), "write"):
                     write_all(file, hot[:got])
                 checksum = zlib_ng.adler32(hot[:got], checksum)
@@ -302,6 +302,10 @@ class WebDav:
                 f"{self.url} answers no list of files: {error}", object=self._link(folder), hint="is it WebDAV?"
             ) from error
         return [(of.findtext("{DAV:}href") or "", of) for of in tree.iter("{DAV:}response")]
+
+    def _received(self, answer: HTTPResponse, hot: memoryview, path: str) -> int:
+        with reached("read", self._link(path), self.url):  # here, or it would be taken for an error of the local file
+            return answer.readinto(hot)
 
     def _check_end(self, path: str, left: int | None) -> None:
         if left:

@@ -50,7 +50,7 @@ for _name, _value in (
 _MISSING = (3011,)
 _DENIED = (3010, 3025, 3028, 3030)
 _FULL = (3009, 3021)
-_SILENT = (103, 104, 107, 108, 206, 207)
+_SILENT = (*range(101, 110), 206, 207)
 _UNAUTHENTICATED = (203, 204)
 _NO_THIRD_PARTY = (13,)
 
@@ -164,15 +164,16 @@ class XRootD:
 
     def free(self, folder: str) -> int | None:
         """Asked of the next folder above that exists: of one that does not, the server says 0."""
-        at = PurePosixPath(_plain(folder))
+        at, free = PurePosixPath(_plain(folder)), None
         for above in (at, *at.parents):
             status, answer = self._fs.query(QueryCode.SPACE, self._at(str(above)), timeout=_patience())
             if status.code in _SILENT:
                 self._ask("look at", folder, (status, answer))
-            space = parse_qs(_text(answer)) if status.ok else {}
-            if int(space.get("oss.space", ["0"])[0]):
-                return int(space["oss.free"][0])
-        return None
+            if status.ok and "oss.free" in (space := parse_qs(_text(answer))):
+                free = int(space["oss.free"][0])
+            if free:
+                break
+        return free
 
     def opening(self, path: str) -> tuple[str, dict[str, Any]]:
         return f"{self.url}/{_plain(path)}", {}
