@@ -13,6 +13,8 @@ from prodchain.broker.database import Pool, connect
 from prodchain.broker.migrate import migrate
 from prodchain.cli.local import postgres
 
+from .storages.rucio import rucio_server as rucio_server  # once: a session has one
+
 TEMPLATE = "prodchain_template"
 
 

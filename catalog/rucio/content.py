@@ -95,7 +95,7 @@ class Content:
         return True
 
     async def _join(self, joining: Sequence[Member]) -> set[Did]:
-        """Register files at the first of their storages and let them join; those that Rucio has otherwise."""
+        """Register files with their copies and let them join; those that Rucio has otherwise."""
         refused: set[Did] = set()
         try:
             await self._attach(joining)
@@ -114,18 +114,21 @@ class Content:
         return refused
 
     async def _attach(self, joining: Sequence[Member]) -> None:
-        firsts: dict[str, list[dict[str, Any]]] = defaultdict(list)
-        for member in joining:
-            firsts[self._rses[member.storages[0]]].append(self._item(member))
-        attachments = [Attachment(self._source.did, items, rse) for rse, items in firsts.items()]
+        """In one call and transaction of Rucio, with the copies at each storage."""
         if self._dry_run:
             known = await self._rucio.known([member.file.did for member in joining])
             for member in joining:
                 if member.file.did in known:
                     refuse_other_content(member.file, known[member.file.did])
-        elif attachments:
+            return
+        copies: dict[str, list[dict[str, Any]]] = defaultdict(list)
+        for member in joining:
+            for storage_id in member.storages:
+                copies[self._rses[storage_id]].append(self._item(member))
+        if copies:
+            attachments = [Attachment(self._source.did, items, rse) for rse, items in copies.items()]
             await self._rucio.attach(attachments)
-            self.written.replicas += len(joining)
+            self.written.replicas += sum(len(items) for items in copies.values())
 
     def _item(self, member: Member) -> dict[str, Any]:
         fields = file_item(member.file, meta=self._guids)

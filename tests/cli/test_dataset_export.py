@@ -22,7 +22,6 @@ from ..catalog.rucio.conftest import tag as tag
 from ..catalog.rucio.test_conformance import dataset, file
 from ..catalog.rucio.test_export import put
 from ..storages.rucio import ACCOUNT, PASSWORD, USERNAME, RucioServer
-from ..storages.rucio import rucio_server as rucio_server
 
 
 class Program:
@@ -64,14 +63,14 @@ def program(tmp_path: Path, rucio_server: RucioServer, database_url: str) -> Pro
 async def test_a_catalog_is_taken_over_though_the_program_is_killed_in_the_middle(
     program: Program, database: Pool, rucio: RucioCatalog, places: list[Storage], tag: str
 ) -> None:
-    dids = [dataset(f"{tag}n{number}") for number in range(30)]
+    dids = [dataset(f"{tag}n{number}") for number in range(12)]
     async with database.acquire() as conn, conn.transaction():
         for did in dids:
-            number, _ = await put(conn, did, 5, "DISK-A", "DISK-B")
+            number, _ = await put(conn, did, 3, "DISK-A", "DISK-B")
             await datasets.close(conn, number)
     code, _, words = await program.run("--dry-run")
     assert code == errors.OK
-    assert "30 datasets compared; would tell Rucio of 30 datasets, 0 containers, 150 files, 300 replicas" in words
+    assert "12 datasets compared; would tell Rucio of 12 datasets, 0 containers, 36 files, 72 replicas" in words
     process = await program.start()
     while process.returncode is None and not await rucio.find(f"*{tag}*"):  # noqa: ASYNC110 - it cannot tell us
         await asyncio.sleep(0.01)
@@ -82,7 +81,7 @@ async def test_a_catalog_is_taken_over_though_the_program_is_killed_in_the_middl
     assert code == errors.OK, words
     assert json.loads(output)["differences"] == []
     for did in dids:
-        assert await rucio.completeness(did) == {"DISK-A": (5, 5), "DISK-B": (5, 5)}
+        assert await rucio.completeness(did) == {"DISK-A": (3, 3), "DISK-B": (3, 3)}
         assert not (await rucio.get(did)).open
 
 

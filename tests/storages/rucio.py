@@ -12,9 +12,8 @@ from contextlib import suppress
 from pathlib import Path
 from string import Template
 
+import asyncpg
 import pytest
-
-from ..conftest import _run, in_ci
 
 VENV = Path(os.environ.get("PRODCHAIN_RUCIO_VENV") or Path(__file__).parents[2] / "build" / "rucio-venv")
 ACCOUNT, USERNAME, PASSWORD = "root", "ddmlab", "rucio-test-secret"
@@ -129,14 +128,20 @@ class RucioServer:
             self._process = None
 
 
+async def _create_database(url: str) -> None:
+    connection = await asyncpg.connect(url)
+    await connection.execute("CREATE DATABASE rucio")
+    await connection.close()
+
+
 @pytest.fixture(scope="session")
 def rucio_server(postgres_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RucioServer]:
     """The session's Rucio server; its catalog is kept from test to test, so names must be new in each."""
     if not (VENV / "bin" / "gunicorn").exists():
-        if in_ci():
+        if os.environ.get("CI"):
             pytest.fail(f"no Rucio in {VENV}: make rucio")
         pytest.skip("Rucio is not installed: make rucio")
-    asyncio.run(_run(postgres_url.format("postgres"), "CREATE DATABASE rucio"))
+    asyncio.run(_create_database(postgres_url.format("postgres")))
     home = tmp_path_factory.mktemp("rucio")
     server = RucioServer(home, postgres_url.format("rucio").replace("postgresql:", "postgresql+psycopg:", 1))
     server.build()

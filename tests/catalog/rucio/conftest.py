@@ -13,7 +13,6 @@ from prodchain.catalog.rucio.catalog import RucioCatalog
 from prodchain.catalog.rucio.client import Client
 
 from ...storages.rucio import ACCOUNT, PASSWORD, USERNAME, RucioServer
-from ...storages.rucio import rucio_server as rucio_server
 from ..material import new_storages
 
 URLS = (

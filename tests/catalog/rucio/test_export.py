@@ -98,7 +98,7 @@ async def test_a_run_that_was_killed_is_run_again(
     monkeypatch.setattr(rucio, "attach", dies)
     with pytest.raises(ExternalUnreachable):
         await export(database, rucio, number)
-    assert await rucio.completeness(did) == {"DISK-A": (20, 20)}
+    assert await rucio.completeness(did) == {"DISK-A": (20, 20), "DISK-B": (20, 20)}
     monkeypatch.undo()
     report = await export(database, rucio, number)
     assert (report.datasets, report.written.files, report.closed) == (0, 25, 1)

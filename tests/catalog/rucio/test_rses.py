@@ -12,7 +12,7 @@ from prodchain.catalog.rucio.client import Client
 
 from .test_conformance import file
 
-SCOPES = ("mc26", "user.ada", "group.higgs.run3", "data26_13p6TeV", "userland", "useruno.x", "grouped.a.b")
+SCOPES = ("mc26", "user.ada", "group.higgs.run3", "data26_13p6TeV", "useruno.x")
 
 
 def storage(name: str, url: str, **attributes: str) -> Storage:
