@@ -88,10 +88,10 @@ async def test_closing_fulfils_a_wish_whose_copy_is_complete(conn: Connection) -
 async def test_a_copy_that_was_deleted_is_queued_anew(conn: Connection) -> None:
     _, there = await new_storages(conn, "file:/a", "file:/b")
     ids = await new_files(conn, 1)
-    await subscriptions.queue(conn, there, ids)
+    await queueing.queue(conn, there, ids)
     await replicas.arrive(conn, there, ids)
     await conn.execute("DELETE FROM replica")
-    await subscriptions.queue(conn, there, ids)
+    await queueing.queue(conn, there, ids)
     row = await conn.fetchrow("SELECT state, attempts, done_at FROM transfer")
     assert row is not None
     assert tuple(row) == ("queued", 0, None)
