@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from . import query, search
+from . import query, search, shortlists
 from .connection import Connection
 from .query import FACETS, Query, Where
 
@@ -62,8 +62,8 @@ async def _count(
     in_range = where.copy()
     query.spelling(wanted, where)
     query.details(wanted, where, storages)
-    walk = search.Way(f"SELECT id, {search.ORDER} FROM dataset WHERE {in_range} LIMIT {{}}::bigint", [])
-    for way in (walk, *await search.ways(conn, wanted, storages)):
+    walk = shortlists.Way(f"SELECT id, {query.ORDER} FROM dataset WHERE {in_range} LIMIT {{}}::bigint", [])
+    for way in (walk, *await shortlists.ways(conn, wanted, storages)):
         counted = await _count_candidates(conn, way, where, fields)
         if counted is not None:
             return counted, True
@@ -71,7 +71,7 @@ async def _count(
 
 
 async def _count_candidates(
-    conn: Connection, way: search.Way, where: Where, fields: Sequence[str]
+    conn: Connection, way: shortlists.Way, where: Where, fields: Sequence[str]
 ) -> dict[str, dict[str, int]] | None:
     """The counts among what the way leads to; None if that is too much to count."""
     where = where.copy()
@@ -84,7 +84,7 @@ async def _count_candidates(
     SELECT (SELECT count(*) FROM candidate) AS candidates, counted.*
     FROM (VALUES (1)) one LEFT JOIN ({COUNTED.format(where.value(list(fields)))}) counted ON true
     """
-    rows = await search.fetch(conn, statement, where.values)
+    rows = await shortlists.fetch(conn, statement, where.values)
     return None if rows[0]["candidates"] > EXACT_MOST else _by_field(rows, 1.0)
 
 
@@ -98,7 +98,7 @@ async def _estimate(conn: Connection, where: Where, fields: Sequence[str]) -> di
     )
     {COUNTED.format(where.value(list(fields)))}
     """
-    return _by_field(await search.fetch(conn, statement, where.values), 100.0 / percent)
+    return _by_field(await shortlists.fetch(conn, statement, where.values), 100.0 / percent)
 
 
 def _by_field(rows: Sequence[Any], weight: float) -> dict[str, dict[str, int]]:

@@ -10,9 +10,9 @@ from .connection import Connection
 from .facets import FacetCounts as FacetCounts
 from .facets import facet_counts as facet_counts
 from .names import Did
+from .pages import Page as Page
+from .pages import Row as Row
 from .query import Query as Query
-from .search import Page as Page
-from .search import Row as Row
 from .search import find as find
 
 

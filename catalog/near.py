@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from . import names, query, search
+from . import names, query, shortlists
 from .connection import Connection
 from .models import SHOWN
 from .names import Did
@@ -59,7 +59,7 @@ async def misses(conn: Connection, wanted: Did) -> list[Did]:
     if found := _likeliest(wanted, rows):
         return found
     for pattern, spelling in zip(patterns, spellings, strict=True):
-        if grams := await search.rarest(conn, query.parts(Query(pattern))):
+        if grams := await shortlists.rarest(conn, query.parts(Query(pattern))):
             rows += await conn.fetch(SAME_PARTS, grams, MOST, spelling)
     return _likeliest(wanted, rows)
 

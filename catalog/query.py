@@ -12,6 +12,7 @@ from .models import BOOKKEEPING, SHOWN, DatasetKind
 FACETS = ("project", "number", "physics", "step", "format", "tags")
 SORTS = {"name": "name", "created": "created_at", "bytes": "bytes", "files": "files", "events": "events"}
 """Orders and their columns; with ``-`` before them from the greatest down (but for names)."""
+ORDER = "name, scope, version"
 PATTERN_MAX = 300
 GRAM = 3
 
