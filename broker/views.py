@@ -12,9 +12,11 @@ from . import (
     dataset_views,
     job_views,
     jobs,
+    lineage,
     overview_views,
     site_views,
     storage_views,
+    subscription_views,
     task_views,
     transfer_views,
     why,
@@ -25,6 +27,10 @@ from .errors import BadRequest
 from .task_views import View
 
 _BY_NUMBER = (task_views.tasks, job_views.jobs, dataset_views.files, dataset_views.content, dataset_views.story)
+
+
+NEAR = 5
+"""Steps of a lineage that a page shows each way."""
 
 
 def number(text: str) -> int:
@@ -129,6 +135,22 @@ class PoolViews:
 
     async def dataset_story(self, did: str, **filters: Any) -> View:
         return await self._list(dataset_views.story, did, **filters)
+
+    async def dataset_lineage(self, did: str) -> View:
+        async with connection(self._pool) as conn:
+            found = await dataset_views.find(conn, did)
+            return await lineage.lineage(conn, dataset_views.id_of(found), up=NEAR, down=NEAR)
+
+    async def subscriptions(self, **filters: Any) -> View:
+        async with connection(self._pool) as conn:
+            if "dataset" in filters:
+                found = await dataset_views.find(conn, filters.pop("dataset"))
+                filters["dataset_id"] = dataset_views.id_of(found)
+            items, following = await subscription_views.subscriptions(conn, **filters)
+        return {"items": items, "next": following}
+
+    async def subscription_summary(self) -> View:
+        return await self._one(subscription_views.summary)
 
     async def sites(self) -> View:
         return await self._list(site_views.sites)

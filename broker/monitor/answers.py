@@ -36,6 +36,8 @@ _environment.globals |= {
     "between": formats.between,
     "command": links.command,
     "dataset_page": links.dataset_page,
+    "listed": links.listed,
+    "FIELDS": links.FIELDS,
     "percent": formats.percent,
     "runs": shapes.runs,
     "segments": shapes.segments,

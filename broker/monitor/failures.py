@@ -28,7 +28,7 @@ AWAY = (
 )
 """What a database that is down, starting or full looks like."""
 TITLES = {401: "Not logged in", 403: "Not allowed", 404: "Not found", 503: "Not available now"}
-PAGES = ("/", "/tasks", "/jobs", "/datasets", "/sites", "/transfers")
+PAGES = ("/", "/tasks", "/jobs", "/datasets", "/sites", "/storages", "/transfers")
 
 _log = logging.getLogger(__name__)
 

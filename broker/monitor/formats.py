@@ -27,6 +27,7 @@ GLYPHS = {
     "failed": "✗",
     "failing": "✗",
     "paused": "‖",
+    "expired": "⊘",
     "cancelled": "⊘",
     "aborted": "⊘",
     "closed": "■",

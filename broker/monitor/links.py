@@ -24,7 +24,7 @@ def here(path: str, current: Mapping[str, str]) -> Callable[..., str]:
 
 
 def dataset_page(did: str) -> str:
-    return "/datasets/" + quote(did, safe=":")
+    return "/datasets/" + quote(did, safe=":@")
 
 
 def site_page(name: str) -> str:
@@ -40,6 +40,19 @@ def found(text: str) -> str:
         return "/datasets"
     pattern = text if "*" in text else f"*{text}*"
     return "/datasets?" + urlencode({"pattern": pattern})
+
+
+FIELDS = ("project", "number", "physics", "step", "format", "tags")
+"""The fields of a dataset's name by which lists are narrowed."""
+
+
+def listed(query: Mapping[str, str]) -> str:
+    """The command that lists what the page of datasets lists."""
+    words = [query["pattern"]] if query.get("pattern") else []
+    same = (*FIELDS, "kind", "owner", "at", "not_at", "complete_at", "since", "sort")
+    options: dict[str, object] = {name.replace("_", "-"): query.get(name) for name in same}
+    options |= {name: bool(query.get(name)) for name in ("versions", "deleted")}
+    return command("ls", *words, **options, all=bool(query.get("bookkeeping")))
 
 
 def command(*words: object, **options: object) -> str:

@@ -7,13 +7,17 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from .answers import HEADERS, answer
-from .links import found
+from .links import FIELDS, found
 from .source import Document, Views
 
 Limit = Annotated[int, Query(ge=1, le=500)]
 """A page of 500 rows is drawn within the 50 ms for which a page may hold up all others (docs/adr/0010)."""
 Id = Annotated[int, Path(ge=1, lt=2**63)]
 Text = str | None
+SEARCHED = ("pattern", "kind", *FIELDS, "owner", "at", "not_at", "complete_at", "since")
+"""What datasets are searched by, as in the API."""
+BOXES = ("bookkeeping", "versions", "deleted")
+"""What is shown if a box is checked."""
 
 
 def chosen(**filters: Any) -> dict[str, Any]:
@@ -90,26 +94,25 @@ class Pages:
         text = await self._views.job_log(job, start)
         return Response(text, headers=HEADERS | {"Log-Next": str(start + len(text))}, media_type="text/plain")
 
-    async def datasets(
-        self,
-        request: Request,
-        pattern: Text = None,
-        kind: Text = None,
-        step: Text = None,
-        format: Text = None,  # noqa: A002
-        bookkeeping: Text = None,
-        limit: Limit = 100,
-        after: Text = None,
-    ) -> Response:
-        filters = chosen(pattern=pattern, kind=kind, step=step, format=format, limit=limit, after=after)
-        if bookkeeping in ("1", "true", "on"):
-            filters["bookkeeping"] = True
-        return answer(request, "datasets.html", await self._views.datasets(**filters))
+    async def datasets(self, request: Request, sort: Text = None, limit: Limit = 100, after: Text = None) -> Response:
+        query = request.query_params
+        filters = chosen(**{name: query.get(name) for name in SEARCHED})
+        filters |= {name: True for name in BOXES if query.get(name) in ("1", "true", "on")}
+        document = {
+            **await self._views.datasets(**filters, **chosen(sort=sort, limit=limit, after=after)),
+            "facets": await self._views.dataset_facets(**filters),
+            "places": [storage["name"] for storage in (await self._views.storages())["items"]],
+        }
+        return answer(request, "datasets.html", document)
 
     async def dataset(self, request: Request, did: str, limit: Limit = 100, after: Text = None) -> Response:
         document = {
             "dataset": await self._views.dataset(did),
             "files": await self._views.dataset_files(did, **chosen(limit=limit, after=after)),
+            "content": await self._views.dataset_content(did, limit=limit),
+            "subscriptions": await self._views.subscriptions(dataset=did, limit=20),
+            "lineage": await self._views.dataset_lineage(did),
+            "story": await self._views.dataset_story(did, limit=50),
         }
         return answer(request, "dataset.html", document)
 
@@ -129,8 +132,20 @@ class Pages:
         }
         return answer(request, "site.html", document)
 
-    async def transfers(self, request: Request, limit: Limit = 100, after: Text = None) -> Response:
-        return answer(request, "transfers.html", await self._views.transfers(**chosen(limit=limit, after=after)))
+    async def transfers(
+        self, request: Request, state: Text = None, at: Text = None, limit: Limit = 100, after: Text = None
+    ) -> Response:
+        filters = chosen(state=state, at=at, limit=limit, after=after)
+        document = {
+            **await self._views.transfers(**filters),
+            "summary": await self._views.subscription_summary(),
+            "failing": await self._views.transfers(state="failing", limit=20),
+            "links": await self._views.links(),
+        }
+        return answer(request, "transfers.html", document)
+
+    async def storages(self, request: Request) -> Response:
+        return answer(request, "storages.html", await self._views.storages())
 
     async def search(self, q: str = "") -> Response:
         return RedirectResponse(found(q), 303)

@@ -27,6 +27,7 @@ def routes(views: Views) -> APIRouter:
         "/sites": pages.sites,
         "/sites/{site}": pages.site,
         "/transfers": pages.transfers,
+        "/storages": pages.storages,
         "/search": pages.search,
     }
     for path, page in paths.items():

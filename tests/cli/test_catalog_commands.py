@@ -1,7 +1,9 @@
 """Commands about data against the broker's own server: made, versioned, wished for, explained, verified, deleted."""
 
 import json
+import shlex
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -118,6 +120,18 @@ def test_what_is_removed_says_until_when_it_can_be_brought_back(data: Path, run:
     assert run("ls", "-l", "--deleted").out.split("\t")[2] == "deleted"
     assert "is back with 3 files" in run("dataset", "undelete", NAME).err
     assert run("ls").out == f"{NAME}\n"
+
+
+def test_the_lines_that_show_how_to_read_a_dataset_work(data: Path, run: Run, tmp_path: Path) -> None:
+    ways = {way["by"]: way["line"] for way in json.loads(run("dataset", "show", NAME, "--json").out)["access"]}
+    assert f"read by fsspec\t{ways['fsspec']}\n" in run("dataset", "show", NAME).out
+    program, *words = shlex.split(ways["shell"])
+    assert program == "prodchain"
+    assert run(*words).code == 0
+    assert (tmp_path / NAME / "c.root").read_bytes() == b"c" * 1000
+    found: dict[str, Any] = {}
+    exec(ways["fsspec"], found)
+    assert found["file"].read() == b"a" * 1000
 
 
 def test_a_lineage_is_told_and_exported(data: Path, run: Run, tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """A production as plain data: two sites, a chain of four steps, everything a page may have to show."""
 
+from collections import Counter
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -21,6 +22,9 @@ def ago(**time: float) -> datetime:
 
 def did(step: str, data_format: str) -> str:
     return f"{PREFIX}.{step}.{data_format}.v1"
+
+
+FIRST = did(*STEPS[0])
 
 
 def job(number: int, state: str = "finished", **changes: Any) -> Document:
@@ -127,6 +131,19 @@ def dataset(step: str, data_format: str, **changes: Any) -> Document:
         ],
         "made_by": [10_000_001],
         "used_by": [10_000_002],
+        "version": 1,
+        "latest": True,
+        "expires_at": None,
+        "deleted_at": None,
+        "purge_at": None,
+        "meta": None,
+        "sites": ["SITE-A", "SITE-B"],
+        "versions": [1],
+        "parents": [],
+        "access": [
+            {"by": "shell", "line": f"prodchain get {name}"},
+            {"by": "uproot", "line": f"import uproot; file = uproot.open({{'file:///data/{name}': None}})"},
+        ],
     } | changes
 
 
@@ -169,10 +186,39 @@ def transfer(number: int, state: str, **changes: Any) -> Document:
         "bytes": 48_200_000,
         "attempts": 1,
         "error": None,
+        "method": "clone" if state == "done" else None,
+        "owner": "ann",
+        "priority": 0,
         "queued_at": ago(minutes=number),
         "started_at": ago(minutes=number, seconds=-2),
         "done_at": ago(minutes=number, seconds=-5) if state == "done" else None,
         "next_try": None,
+    } | changes
+
+
+def subscription(number: int, **changes: Any) -> Document:
+    return {
+        "id": number,
+        "dataset": did("sim", "HITS"),
+        "kind": "production",
+        "storage": "SITE-B-DISK",
+        "state": "active",
+        "owner": "ann",
+        "standing": True,
+        "sources": None,
+        "priority": 0,
+        "direct": True,
+        "created_at": ago(hours=1),
+        "expires_at": None,
+        "done_at": None,
+        "files": 12,
+        "bytes": 1_234_567_890,
+        "files_there": 5,
+        "bytes_there": 514_403_287,
+        "files_missing": 7,
+        "bytes_missing": 720_164_603,
+        "failing": 1,
+        "error": ERROR,
     } | changes
 
 
@@ -289,7 +335,19 @@ class Production:
     async def datasets(self, **filters: Any) -> Document:
         pattern = filters.pop("pattern", "*").strip("*")
         filters.pop("bookkeeping", None)
-        return self._page("datasets", [d for d in self.all_datasets if pattern in d["did"]], filters)
+        place = filters.pop("at", "")
+        found = [
+            d for d in self.all_datasets if pattern in d["did"] and place.removesuffix("-DISK") in ("", *d["sites"])
+        ]
+        return self._page("datasets", found, filters)
+
+    async def dataset_facets(self, **filters: Any) -> Document:
+        found = (await self.datasets(**filters))["items"]
+        fields = {
+            name: dict(Counter(d[name] for d in found if d[name]))
+            for name in ("project", "number", "physics", "step", "format", "tags")
+        }
+        return {"fields": fields, "datasets": len(found), "exact": True}
 
     async def dataset(self, did: str) -> Document:
         for view in self.all_datasets:
@@ -300,6 +358,38 @@ class Production:
     async def dataset_files(self, did: str, **filters: Any) -> Document:
         view = await self.dataset(did)
         return {"items": [file(view["name"], number) for number in range(1, view["files"] + 1)], "next": None}
+
+    async def dataset_content(self, did: str, **filters: Any) -> Document:
+        container = (await self.dataset(did))["kind"] == "container"
+        return {"items": self.all_datasets[1:] if container else [], "next": None}
+
+    async def dataset_story(self, did: str, **filters: Any) -> Document:
+        text = "3 files, let go at 2027-01-01 12:00 UTC"
+        return {
+            "items": [{"at": ago(minutes=5), "kind": "undeleted", "object": did, "actor": "ann", "text": text}],
+            "next": None,
+        }
+
+    async def dataset_lineage(self, did: str) -> Document:
+        view = await self.dataset(did)
+        facts = {key: view[key] for key in ("version", "kind", "state", "owner", "files", "bytes", "events", "tags")}
+        steps = [
+            {"did": name, "step": step, "made_by": 10_000_000 + step + 1, "revises": [], "members": []} | facts
+            for step, name in enumerate((FIRST, did), start=-1)
+        ]
+        return {"did": did, "datasets": steps, "tasks": [], "cut": False}
+
+    async def subscriptions(self, **filters: Any) -> Document:
+        return {"items": [subscription(1), subscription(2, state="done", files_there=12, failing=0)], "next": None}
+
+    async def subscription_summary(self) -> Document:
+        sums = {"active": 2, "files_missing": 7, "bytes_missing": 720_000_000, "failing": 1, "oldest": ago(hours=1)}
+        nothing = {"active": 0, "files_missing": 0, "bytes_missing": 0, "failing": 0, "oldest": None}
+        return {"dispatch": sums, "destination": nothing, "other": sums}
+
+    async def links(self) -> Document:
+        sums = {"files": 120, "bytes": 5_784_000_000, "rate": 48_200_000.0, "failures": 4, "max_transfers": None}
+        return {"items": [{"source": "SITE-A-DISK", "destination": "SITE-B-DISK"} | sums], "next": None}
 
     async def sites(self) -> Document:
         return {"items": [site("SITE-A"), site("SITE-B")], "next": None}
@@ -324,8 +414,21 @@ class Production:
                 "site": n,
                 "url": f"file:///data/{n}",
                 "kind": "disk",
+                "home": n == "SITE-A",
+                "readable": True,
+                "writable": True,
+                "deletable": True,
                 "files": 44,
                 "bytes": 4_400_000_000,
+                "capacity_bytes": 5_000_000_000 if n == "SITE-A" else None,
+                "free_bytes": 600_000_000 if n == "SITE-A" else None,
+                "min_free_bytes": 1_000_000_000,
+                "moving_files": 3,
+                "moving_bytes": 144_600_000,
+                "failing": 1,
+                "max_transfers": 8,
+                "attributes": {},
+                "as_of": NOW,
             }
             for n in ("SITE-A", "SITE-B")
         ]
@@ -337,6 +440,8 @@ class Production:
 
     async def transfers(self, **filters: Any) -> Document:
         failing = transfer(2, "queued", error=ERROR, attempts=4, next_try=NOW + timedelta(minutes=8))
+        if filters.get("state") == "failing":
+            return {"items": [failing], "next": None}
         return {"items": [transfer(1, "active"), failing, transfer(3, "queued"), transfer(4, "done")], "next": None}
 
     def _page(self, name: str, items: list[Document], filters: Document) -> Document:

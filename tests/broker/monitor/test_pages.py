@@ -11,7 +11,7 @@ import pytest
 
 from prodchain.broker.monitor.assets import FILES
 
-from .production import Production, dataset, did, job
+from .production import ERROR, NOW, Production, dataset, did, job
 
 DATASET = did("sim", "HITS")
 PAGES = [
@@ -22,7 +22,10 @@ PAGES = [
     "/jobs/4208",
     "/datasets",
     f"/datasets/{DATASET}",
+    "/datasets?step=sim&at=SITE-A-DISK&versions=1",
     "/transfers",
+    "/transfers?state=failing",
+    "/storages",
     "/sites",
     "/sites/SITE-A",
 ]
@@ -113,6 +116,61 @@ async def test_a_page_that_did_not_change_is_not_sent_again(
 async def test_the_command_of_a_page_shows_the_same_selection(monitor: httpx.AsyncClient) -> None:
     page = await monitor.get("/jobs", params={"state": "failed", "queue": "A B; rm -rf /"})
     assert "prodchain job ls --state failed --queue &#39;A B; rm -rf /&#39;" in page.text
+
+
+async def test_facets_have_counts_and_links_that_combine(monitor: httpx.AsyncClient) -> None:
+    page = (await monitor.get("/datasets?step=sim&at=SITE-A-DISK")).text.replace("&amp;", "&")
+    assert 'href="/datasets?step=sim&at=SITE-A-DISK&format=HITS"' in page  # narrower
+    assert 'aria-current="true" href="/datasets?at=SITE-A-DISK"' in page  # wider again
+    assert "prodchain ls --step sim --at SITE-A-DISK" in page
+    everything = (await monitor.get("/datasets")).text
+    assert re.search(r'step=evgen">evgen <span class="quiet">1</span>', everything)
+
+
+async def test_all_searches_of_the_page_reach_the_view(monitor: httpx.AsyncClient, production: Production) -> None:
+    asked = "pattern=*&kind=user&number=7&owner=ann&not_at=B&complete_at=A&since=2026-11-01&deleted=1&sort=-bytes"
+    await monitor.get(f"/datasets?{asked}")
+    filters = {
+        "kind": "user",
+        "number": "7",
+        "owner": "ann",
+        "not_at": "B",
+        "complete_at": "A",
+        "since": "2026-11-01",
+    }
+    assert production.asked[0] == ("datasets", filters | {"deleted": True, "sort": "-bytes", "limit": 100})
+
+
+async def test_a_container_shows_what_is_in_it_and_a_deleted_dataset_how_it_comes_back(
+    monitor: httpx.AsyncClient, production: Production
+) -> None:
+    production.all_datasets[0] |= {"kind": "container"}
+    page = (await monitor.get(f"/datasets/{production.all_datasets[0]['did']}")).text
+    assert "Content" in page and production.all_datasets[1]["did"] in page
+    production.all_datasets[0] |= {"deleted_at": NOW, "purge_at": NOW, "versions": [1, 2]}
+    page = (await monitor.get(f"/datasets/{production.all_datasets[0]['did']}")).text
+    assert "prodchain dataset undelete" in page
+    assert 'v1@2">2</a>' in page
+
+
+async def test_a_dataset_shows_its_wishes_lineage_story_and_how_to_read_it(monitor: httpx.AsyncClient) -> None:
+    page = (await monitor.get(f"/datasets/{DATASET}")).text
+    for words in ("1 files tried in vain: " + ERROR, "evgen.EVNT.v1", "let go at 2027-01-01", "import uproot"):
+        assert words in page
+
+
+async def test_transfers_are_summed_up_by_kind_and_failing_files_told_in_words(monitor: httpx.AsyncClient) -> None:
+    page = (await monitor.get("/transfers")).text
+    for kind in ("dispatch", "destination", "other"):
+        assert f'id="kind-{kind}"' in page
+    assert f"evgen.EVNT.v1._000002.root.1 to SITE-B-DISK: {ERROR}" in page
+
+
+async def test_storages_show_used_free_and_moving(monitor: httpx.AsyncClient) -> None:
+    page = (await monitor.get("/storages")).text
+    assert "not declared" in page
+    assert 'href="/transfers?at=SITE-A-DISK&amp;state=failing"' in page
+    assert "used at SITE-A-DISK: 88" in page
 
 
 async def test_a_log_says_where_it_goes_on_in_characters(monitor: httpx.AsyncClient, production: Production) -> None:
