@@ -37,7 +37,6 @@ _SIGNED_FOR = timedelta(hours=12)
 
 _FULL = ("507", "InsufficientStorage", "QuotaExceeded", "StorageFull", "EntityTooLarge")
 _DENIED = ("HTTP 401", "HTTP 403", "code: 401", "code: 403", "AccessDenied", "InvalidAccessKeyId", "ExpiredToken")
-_SILENT = ("timed out", "timeout")
 
 
 class _Object(NamedTuple):
@@ -131,12 +130,11 @@ class S3:
         """One request, or parts side by side that become a file together; what breaks off leaves no parts."""
         at = _object(path)
         bucket = self._bucket(at.bucket)
-        part = max(BLOCK, -(-bytes_ // MOST_PARTS))
         with self._explained(path, "write"):
             if bytes_ <= ONE_PUT:
                 obstore.put(bucket, at.key, b"".join(blocks), use_multipart=False)
             else:
-                at_once = max(1, AT_ONCE * BLOCK // part)
+                part, at_once = _parts(bytes_)
                 obstore.put(bucket, at.key, iter(blocks), chunk_size=part, max_concurrency=at_once)
 
     def _target(self, path: str) -> str:
@@ -205,6 +203,12 @@ class _Reading:
                 yield block
 
 
+def _parts(bytes_: int) -> tuple[int, int]:
+    """Bytes of a part, and how many may be on their way without more memory for larger files."""
+    part = max(BLOCK, -(-bytes_ // MOST_PARTS))
+    return part, max(1, AT_ONCE * BLOCK // part)
+
+
 def _object(path: str) -> _Object:
     bucket, _, key = path.lstrip("/").partition("/")
     return _Object(bucket, key)
@@ -236,6 +240,6 @@ def _explanation(error: Exception, server: str, path: str, doing: str) -> Catalo
         return StorageFull(
             f"no space left to {doing} {url}: {words}", object=url, hint="free space, or raise the quota"
         )
-    if isinstance(error, TimeoutError) or any(word in words for word in _SILENT):
+    if isinstance(error, TimeoutError) or "kind: Timeout" in str(error):
         return StorageTimeout(f"no answer, trying to {doing} {url}: {words}", object=url, hint="look at the server")
     return BadStorage(f"cannot {doing} {url}: {words}", object=url, hint="check that the storage answers")
