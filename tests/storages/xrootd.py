@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .certificates import Certificates, make_certificates
-from .servers import Server, free_port, needs, open_folder, running
+from .servers import Server, free_port, needs, open_folder, running, wait_for
 
 USER = "xrootd"
 
@@ -55,6 +55,7 @@ def xrootd(where: Path | None = None, trusted: Certificates | None = None) -> It
         config = at / "xrootd.cfg"
         config.write_text(CONFIG.format(at=at, port=port, https_port=https_port, certificates=certificates))
         with running([*_command(at), "-c", str(config)], port, at / "log") as process:
+            wait_for(https_port, process, at / "log")  # opened after the first one
             yield XRootD(
                 Server(f"root://127.0.0.1:{port}//store", store, process),
                 Server(f"https://127.0.0.1:{https_port}/store", store, process, _trust(certificates)),
