@@ -75,7 +75,7 @@ class DataCalls:
 
     def dataset_story(self, did: str, *, limit: int | None = None) -> list[Document]:
         """What happened to it, in order."""
-        return list(self._listing(_of(did, "story"), {}, limit))
+        return list(self._listing(_of(did, "story"), {}, limit))[::-1]
 
     def dataset_diff(self, did: str, other: str) -> Document:
         """What ``other`` has more and less than the dataset: the sums, and all files that changed."""
@@ -184,6 +184,10 @@ class DataCalls:
     def audit_storage(self, name: str, *, declare: bool = False, give_up: bool = False) -> Document:
         body = {"declare": declare, "give_up": give_up}
         return self._json("POST", f"/api/storages/{quote(name, safe='')}/audit", body=body)
+
+    def register_replicas(self, storage: str, files: list[Document]) -> Document:
+        """Copies that were verified on a storage of one's own."""
+        return self._json("POST", "/api/replicas", body={"storage": storage, "files": files}, again=True)
 
     # Uploads
 

@@ -18,6 +18,7 @@ PLANS = (
     Column("files", "files", Kind.NUMBER),
     Column("bytes", "bytes", Kind.BYTES),
     Column("takes about", "seconds", Kind.SECONDS),
+    Column("reckoned", "time"),
     Column("quota", "quota"),
     Column("refused", "refusal"),
 )
