@@ -69,14 +69,17 @@ async def test_every_reading_route_answers(broker: Broker) -> None:
     await broker.world.run_one("A-BATCH")
     await broker.world.run_one("B-BATCH")
     job = await broker.world.value("SELECT min(id) FROM job")
+    wish = await broker.world.value("SELECT min(id) FROM subscription")
+    asked = {"/api/datasets/{did}/why": {"at": "A-DISK"}, "/api/datasets/{did}/diff": {"other": task.key}}
     for route in policies(broker):
         method, path = route.split(" ", 1)
         if method != "GET" or path in ("/search", "/static/{name}"):
             continue
-        of = task.id if "tasks" in path else job
+        params = asked.get(path, {})
+        of = task.id if "tasks" in path else wish if "subscriptions" in path else job
         path = path.replace("{id}", str(of)).replace("{task}", str(task.id)).replace("{job}", str(job))
         path = path.replace("{did}", task.key).replace("{did:path}", task.key).replace("{site}", "A")
-        answer = await broker.get(path)
+        answer = await broker.get(path.replace("{name}", "A-DISK"), **params)
         assert answer.status_code == 200, f"{path}: {answer.text[:300]}"
         assert answer.headers["x-content-type-options"] == "nosniff"
 
