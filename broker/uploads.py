@@ -79,9 +79,11 @@ async def plan(conn: Connection, upload: Upload, owner: str) -> View:
     """Where each file goes; ``present`` says that it is there already. Changes nothing.
 
     Raises what a commit would raise for names, so that nobody uploads for hours what will be refused.
+    ``quota_left_bytes`` is what the owner's quota there leaves now, None where there is none.
     """
-    place, _ = await _plan(conn, upload, owner)
-    return place
+    place, storage_id = await _plan(conn, upload, owner)
+    left = [use.limit - use.used - use.moving for use in await quotas.of(conn, owner, storage_id)]
+    return place | {"quota_left_bytes": max(0, min(left)) if left else None}
 
 
 async def commit(pool: Pool, upload: Upload, owner: str) -> Did:

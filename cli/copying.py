@@ -1,19 +1,21 @@
-"""Copy one file from a URL to a local path, its size and adler32 computed on the way.
+"""Copy one file from a URL to a local path, its size and adler32 computed on the way; broken off, it goes on later.
 
-Other than the catalog's own copy between storages, this one tells a bad source from a full disk here, says how far
-it is, and can be stopped. ``file:`` URLs are opened directly; fsspec is imported for others only.
+What has come lies in ``NAME.part`` until the whole file is right. Other than the catalog's own copy between storages,
+this one tells a bad source from a full disk here, and never moves a byte twice.
 """
 
 import fcntl
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from io import RawIOBase
+from io import BufferedIOBase, FileIO, RawIOBase
 from pathlib import Path
-from typing import Any, NamedTuple
-from urllib.parse import urlsplit
+from typing import NamedTuple
 
 from zlib_ng import zlib_ng
+
+from prodchain.catalog.backends import place
+from prodchain.catalog.errors import CatalogError
 
 CHUNK = 4_000_000
 
@@ -44,104 +46,102 @@ class Stopped(Exception):
 
 def content_of(path: Path) -> Content:
     with path.open("rb") as file:
-        return _drain(iter(lambda: file.read(CHUNK), b""))
-
-
-def local_path(url: str) -> Path | None:
-    """The path that a ``file:`` URL means; None for any other."""
-    parts = urlsplit(url)
-    return Path(url.removeprefix("file:").removeprefix("//")) if parts.scheme == "file" else None
+        return _sum(file)
 
 
 def download(url: str, target: Path, wanted: Content, moved: Callable[[int], None]) -> None:
-    """Copy to ``target``, which appears complete and verified or not at all. ``moved`` may raise Stopped."""
-    part = target.with_name(target.name + ".part")
-    with _writable(part) as file:
+    """Copy to ``target``, which appears complete and verified or not at all. ``moved`` may raise Stopped.
+
+    Goes on where an earlier call ended, from whatever copy that was. ``moved`` is told bytes as they come, and fewer
+    than none for those that are thrown away.
+    """
+    with _part(target) as part:
+        there = _sum(part) if os.fstat(part.fileno()).st_size <= wanted.bytes else Content(0, "")
+        got = _continue(url, part, there, wanted, moved)
+        if got.bytes < wanted.bytes:  # another copy may go on from here
+            raise BadSource(_difference(got, wanted))
+        if got != wanted and there.bytes:  # it may be what was there that is wrong
+            moved(-(got.bytes - there.bytes))
+            got = _continue(url, part, Content(0, ""), wanted, moved)
+        if got != wanted:
+            part.truncate(0)  # nothing in it is worth going on from
+            raise BadSource(_difference(got, wanted))
         try:
-            _check(_drain(_reads(url), _into(file, wanted.bytes, moved)), wanted)
-        except BaseException:
-            part.unlink(missing_ok=True)
-            raise
-        try:
-            part.rename(target)
+            Path(part.name).rename(target)
         except OSError as error:
             raise BadTarget(error) from None
 
 
-def _drain(chunks: Iterator[bytes], write: Callable[[bytes], None] | None = None) -> Content:
-    total, checksum = 0, 1
-    for chunk in chunks:
-        checksum = zlib_ng.adler32(chunk, checksum)
-        total += len(chunk)
-        if write is not None:
-            write(chunk)
+def _continue(url: str, part: FileIO, there: Content, wanted: Content, moved: Callable[[int], None]) -> Content:
+    """What is in the part afterwards: what was there, and what the source has beyond."""
+    try:
+        part.seek(there.bytes)
+        part.truncate()
+    except OSError as error:
+        raise BadTarget(error) from None
+    total, checksum = there.bytes, int(there.adler32, 16) if there.bytes else 1
+    if total == wanted.bytes and total:
+        return there
+    for block in _blocks(url, total):
+        total += len(block)
+        if total > wanted.bytes:  # a wrong file must not fill the disk
+            return Content(total, "unread")
+        checksum = zlib_ng.adler32(block, checksum)
+        _write(part, block)
+        moved(len(block))
     return Content(total, f"{checksum:08x}")
 
 
-def _into(file: RawIOBase, most: int, moved: Callable[[int], None]) -> Callable[[bytes], None]:
-    written = 0
-
-    def write(chunk: bytes) -> None:
-        nonlocal written
-        written += len(chunk)
-        if written > most:  # a wrong file must not fill the disk
-            raise BadSource(f"expected {most} bytes, got more")
-        try:
-            _write_all(file, chunk)
-        except OSError as error:
-            raise BadTarget(error) from None
-        moved(len(chunk))
-
-    return write
-
-
-def _write_all(file: RawIOBase, chunk: bytes) -> None:
-    """Unbuffered, so that a full disk shows here and not when the file is closed; then a write may do a part only."""
-    left = memoryview(chunk)
-    while left:
-        left = left[file.write(left) or 0 :]
-
-
-def _reads(url: str) -> Iterator[bytes]:
+def _blocks(url: str, start: int) -> Iterator[bytes]:
     try:
-        with _readable(url) as file:
-            while chunk := file.read(CHUNK):
-                yield chunk
-    except Exception as error:  # each backend has its own kinds of failure; they all mean: not from here
-        reason = getattr(error, "strerror", None) or error
-        raise BadSource(f"cannot read {url}: {reason}") from None
+        at = place(url)
+        yield from at.backend.read(at.path, start)
+    except CatalogError as error:
+        raise BadSource(str(error)) from None
+    except Exception as error:  # whatever a backend raises means: not from here
+        raise BadSource(f"cannot read {url}: {error}") from None
 
 
-def _readable(url: str) -> Any:
-    path = local_path(url)
-    if path is not None:
-        return path.open("rb")
-    import fsspec
+def _write(part: FileIO, block: bytes) -> None:
+    """Unbuffered, so that a full disk shows here and not when the file is closed; a write may do a part only."""
+    left = memoryview(block)
+    try:
+        while left:
+            left = left[part.write(left) or 0 :]
+    except OSError as error:
+        raise BadTarget(error) from None
 
-    return fsspec.open(url, "rb")
+
+def _sum(file: RawIOBase | BufferedIOBase) -> Content:
+    total, checksum = 0, 1
+    while chunk := file.read(CHUNK):
+        checksum = zlib_ng.adler32(chunk, checksum)
+        total += len(chunk)
+    return Content(total, f"{checksum:08x}")
 
 
 @contextmanager
-def _writable(part: Path) -> Iterator[RawIOBase]:
-    """The file, locked: two programs that fetch the same dataset into one folder must not mix."""
+def _part(target: Path) -> Iterator[FileIO]:
+    """What has come, locked: two programs that fetch the same dataset into one folder must not mix."""
+    path = target.with_name(target.name + ".part")
     try:
-        handle = os.open(part, os.O_WRONLY | os.O_CREAT, 0o666)
+        handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
     except OSError as error:
         raise BadTarget(error) from None
-    with os.fdopen(handle, "wb", buffering=0) as file:
+    with FileIO(handle, "r+") as file:
+        file.name = str(path)
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise BadSource(f"another program is writing {part}") from None
+            raise BadSource(f"another program is writing {path}") from None
         try:
-            file.truncate(0)
-        except OSError as error:
-            raise BadTarget(error) from None
-        yield file
+            yield file
+        finally:
+            if os.fstat(handle).st_size == 0:
+                path.unlink(missing_ok=True)
 
 
-def _check(got: Content, wanted: Content) -> None:
+def _difference(got: Content, wanted: Content) -> str:
     if got.bytes != wanted.bytes:
-        raise BadSource(f"expected {wanted.bytes} bytes, got {got.bytes}")
-    if got.adler32 != wanted.adler32:
-        raise BadSource(f"expected adler32 {wanted.adler32}, got {got.adler32}")
+        return f"expected {wanted.bytes} bytes, got {got.bytes if got.bytes < wanted.bytes else 'more'}"
+    return f"expected adler32 {wanted.adler32}, got {got.adler32}"

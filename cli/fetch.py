@@ -1,7 +1,7 @@
 """Copy a dataset's files into a folder: in parallel, verified, and never twice.
 
-A file is either complete under its name, or not there. So what is there and right need not be moved again,
-however the program before ended.
+A file is either complete under its name, or not there, and what came of it waits beside it. So nothing is moved
+again, however the program before ended.
 """
 
 import errno
@@ -9,19 +9,33 @@ import os
 import shutil
 import threading
 import time
-from collections.abc import Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from itertools import islice
 from pathlib import Path
 from typing import Protocol
 
 from prodchain.broker.client import Client, Document
 
 from .copying import BadSource, BadTarget, Content, Stopped, content_of, download
-from .errors import CliError, FailedWork, NotAllowed
+from .crew import Crew
+from .errors import CliError, FailedWork, NotAllowed, NotFound
 from .values import size
 
 THREADS = 4
+"""Files at once where nobody measures."""
+
+
+@dataclass(frozen=True)
+class Wish:
+    """Which files of a dataset: those whose names fit ``match`` (``*``, ``?``, ``[]``), the ``first`` so many."""
+
+    match: str = "*"
+    first: int | None = None
+
+    def of(self, files: Iterable[Document]) -> Iterator[Document]:
+        return islice((file for file in files if fnmatchcase(file["name"], self.match)), self.first)
 
 
 class Progress(Protocol):
@@ -60,7 +74,8 @@ class Failure:
 
 @dataclass
 class Summary:
-    """What a fetch did. ``bytes`` are those that moved; ``present`` files were here and right before."""
+    """What a fetch did. ``bytes`` are those that moved; ``present`` files were here and right before; ``resumed``
+    bytes had come before of files that were not whole."""
 
     dataset: str
     directory: str
@@ -68,29 +83,50 @@ class Summary:
     present: int = 0
     fetched: int = 0
     bytes: int = 0
+    resumed: int = 0
     seconds: float = 0.0
     retried: list[Failure] = field(default_factory=list)
     """Replicas that were bad though another one was good."""
     failed: list[Failure] = field(default_factory=list)
 
 
+Placed = Callable[[Document], Path]
+"""Where a file is to lie below the folder."""
+
+
+def by_name(file: Document) -> Path:
+    return Path(file["name"])
+
+
 def fetch(
-    client: Client, did: str, directory: Path, progress: Progress | None = None, threads: int = THREADS
+    client: Client,
+    did: str,
+    directory: Path,
+    progress: Progress | None = None,
+    threads: int | None = THREADS,
+    wish: Wish | None = None,
+    placed: Placed = by_name,
 ) -> Summary:
-    """Bring the dataset's files into the folder; files that could not be had are in the summary, by reason."""
+    """Bring the dataset's files into the folder; files that could not be had are in the summary, by reason.
+
+    ``threads`` None: as many at once as it takes to be fast.
+    """
     started = time.monotonic()
     progress = progress or Silent()
     dataset = client.dataset(did)
-    files = list(client.dataset_files(did))
-    _prepare(directory, files)
+    files = list((wish or Wish()).of(client.dataset_files(did)))
+    if not files and wish is not None and dataset["files"]:
+        hint = "`prodchain dataset files NAME` lists them"
+        raise NotFound("no file of the dataset fits", object=f"{dataset['did']} {wish.match}", hint=hint)
+    _prepare(directory, files, placed)
     progress.begin(len(files), sum(file["bytes"] for file in files))
     summary = Summary(dataset["did"], str(directory), len(files))
-    _fetch_all(files, directory, progress, summary, threads)
+    _fetch_all(files, _OneFile(directory, placed, progress), summary, Crew(threads))
     summary.seconds = round(time.monotonic() - started, 3)
     return summary
 
 
-def _prepare(directory: Path, files: Iterable[Document]) -> None:
+def _prepare(directory: Path, files: Iterable[Document], placed: Placed) -> None:
     """Make the folder and see that it takes what will come, before the first byte moves."""
     try:
         directory.mkdir(parents=True, exist_ok=True)
@@ -99,7 +135,7 @@ def _prepare(directory: Path, files: Iterable[Document]) -> None:
         free = shutil.disk_usage(directory).free
     except OSError as error:
         raise _refused(directory, error) from None
-    needed = sum(file["bytes"] for file in files if _length(directory / file["name"]) != file["bytes"])
+    needed = sum(file["bytes"] - _come(directory / placed(file), file["bytes"]) for file in files)
     if needed > free:
         raise FailedWork(
             f"the files need {size(needed)}, and {size(free)} are free",
@@ -115,6 +151,14 @@ def _length(path: Path) -> int | None:
         return None
 
 
+def _come(path: Path, whole: int) -> int:
+    """Bytes of a file that need no room any more."""
+    if _length(path) == whole:
+        return whole
+    part = _length(path.with_name(path.name + ".part")) or 0
+    return part if part <= whole else 0
+
+
 def _refused(directory: Path, error: OSError) -> CliError:
     if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
         hint = "make room and run it again: what is here is kept"
@@ -123,23 +167,19 @@ def _refused(directory: Path, error: OSError) -> CliError:
     return NotAllowed(message, object=str(directory), hint="name a folder that you can write to")
 
 
-def _fetch_all(
-    files: Sequence[Document], directory: Path, progress: Progress, summary: Summary, threads: int
-) -> None:
-    one = _OneFile(directory, progress)
-    pool = ThreadPoolExecutor(threads)
+def _fetch_all(files: Sequence[Document], one: "_OneFile", summary: Summary, crew: "Crew[Document, _Result]") -> None:
     try:
-        for future in as_completed([pool.submit(one.fetch, file) for file in files]):
-            result = future.result()
+        for result in crew.work(one.fetch, files, lambda: one.bytes):
             summary.present += result.present
             summary.fetched += result.fetched
             summary.bytes += result.bytes
+            summary.resumed += result.resumed
             (summary.retried if result.here else summary.failed).extend(result.failures)
     except BadTarget as refusal:
-        raise _refused(directory, refusal.error) from None
+        raise _refused(Path(summary.directory), refusal.error) from None
     finally:
         one.stop.set()
-        pool.shutdown(cancel_futures=True)
+        crew.end()
 
 
 @dataclass
@@ -147,6 +187,7 @@ class _Result:
     present: bool = False
     fetched: bool = False
     bytes: int = 0
+    resumed: int = 0
     failures: list[Failure] = field(default_factory=list)
 
     @property
@@ -157,13 +198,16 @@ class _Result:
 class _OneFile:
     """Fetches files, each with all its replicas; threads share it."""
 
-    def __init__(self, directory: Path, progress: Progress) -> None:
+    def __init__(self, directory: Path, placed: Placed, progress: Progress) -> None:
         self.stop = threading.Event()
+        self.bytes = 0
+        """That have moved, in all."""
         self._directory = directory
+        self._placed = placed
         self._progress = progress
 
     def fetch(self, file: Document) -> _Result:
-        target = self._directory / file["name"]
+        target = self._directory / self._placed(file)
         wanted = Content(file["bytes"], file["adler32"])
         result = _Result()
         if _length(target) == wanted.bytes and content_of(target) == wanted:
@@ -171,32 +215,26 @@ class _OneFile:
             self._progress.moved(wanted.bytes)
             self._progress.done(file["name"])
             return result
+        target.parent.mkdir(parents=True, exist_ok=True)
+        result.resumed = _come(target, wanted.bytes)
+        self._progress.moved(result.resumed)
         reasons = [] if file["replicas"] else ["there is no replica"]
         for replica in file["replicas"]:
             try:
-                self._download(replica["url"], target, wanted)
+                download(replica["url"], target, wanted, lambda number: self._moved(number, result))
             except BadSource as failure:
                 reasons.append(f"{replica['storage']}: {failure}")
                 continue
-            result.fetched, result.bytes = True, wanted.bytes
+            result.fetched = True
             self._progress.done(file["name"])
             break
         if reasons:
             result.failures.append(Failure(file["name"], "; ".join(reasons)))
         return result
 
-    def _download(self, url: str, target: Path, wanted: Content) -> None:
-        so_far = 0
-
-        def moved(number: int) -> None:
-            nonlocal so_far
-            if self.stop.is_set():
-                raise Stopped
-            so_far += number
-            self._progress.moved(number)
-
-        try:
-            download(url, target, wanted, moved)
-        except BadSource:
-            self._progress.moved(-so_far)
-            raise
+    def _moved(self, number: int, result: _Result) -> None:
+        if self.stop.is_set():
+            raise Stopped
+        result.bytes += max(0, number)
+        self.bytes += max(0, number)  # of one thread or another: a measure, not an account
+        self._progress.moved(number)

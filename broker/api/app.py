@@ -28,6 +28,7 @@ from . import (
     operations,
     pilot,
     problems,
+    replicas,
     sites,
     storage_checks,
     storages,
@@ -49,7 +50,7 @@ in the server's log."""
 
 
 PARTS = (
-    *(tasks, jobs, datasets, dataset_changes, dataset_copies, subscriptions, uploads),
+    *(tasks, jobs, datasets, dataset_changes, dataset_copies, subscriptions, uploads, replicas),
     *(sites, storages, storage_checks, pilot, operations),
 )
 

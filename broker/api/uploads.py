@@ -22,6 +22,7 @@ class PlaceView(BaseModel):
 class UploadView(BaseModel):
     storage: str
     files: list[PlaceView]
+    quota_left_bytes: int | None
 
 
 @router.post("", summary="Where to put files", responses={200: {"model": UploadView}})

@@ -45,8 +45,8 @@ class Backend(Protocol):
         """The adler32 that the server computes, eight hex digits; None if it cannot (S3, SFTP, local files): then
         read the file back. Not needed after ``get``, whose sum is that of the new local file."""
 
-    def read(self, path: str) -> Iterator[bytes]:
-        """The file in blocks of at most BLOCK bytes; the iterator is closed by whoever stops early."""
+    def read(self, path: str, start: int = 0) -> Iterator[bytes]:
+        """The file from byte ``start`` on, in blocks of at most BLOCK bytes; the iterator is closed by whoever stops early."""
 
     def write(self, path: str, blocks: Iterable[bytes], bytes: int) -> None:  # noqa: A002
         """Store the blocks, ``bytes`` in all, under a name that is not taken; makes the folder."""

@@ -55,8 +55,10 @@ class Local:
     def digest(self, path: str) -> str | None:
         return None  # nobody here has read it already
 
-    def read(self, path: str) -> Iterator[bytes]:
+    def read(self, path: str, start: int = 0) -> Iterator[bytes]:
         with explained(path, "read"), Path(path).open("rb", buffering=0) as file:
+            if start:
+                file.seek(start)
             while block := file.read(BLOCK):
                 yield block
 

@@ -174,7 +174,7 @@ class Broker:
             {"name": f["name"], "url": f"file:{self.storage / storage / f['name']}", "present": f["name"] in known}
             for f in body["files"]
         ]
-        return {"storage": storage, "files": files}
+        return {"storage": storage, "files": files, "quota_left_bytes": 10**9}
 
     def commit(self, *, body: Any, **_: Any) -> Any:
         did, storage = body["dataset"], body["storage"]
@@ -182,7 +182,9 @@ class Broker:
             path = self.storage / storage / file["name"]
             if not path.exists() or f"{zlib.adler32(path.read_bytes()):08x}" != file["adler32"]:
                 return problem(409, "checksum-mismatch", f"{file['name']} is not there as announced", did, "again")
-        dataset = self.datasets.get(did) or self.add_dataset(did.partition(":")[2], kind=body["kind"], did=did)
+        dataset = self.datasets.get(did) or self.add_dataset(
+            did.partition(":")[2], kind=body["kind"], did=did, made_by=[]
+        )
         known = {file["name"] for file in self.files[did]}
         for file in body["files"]:
             if file["name"] not in known:

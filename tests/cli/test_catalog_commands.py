@@ -119,7 +119,10 @@ def test_what_is_removed_says_until_when_it_can_be_brought_back(data: Path, run:
     assert run("ls").out == ""
     assert run("ls", "-l", "--deleted").out.split("\t")[2] == "deleted"
     assert "is back with 3 files" in run("dataset", "undelete", NAME).err
-    assert [line.split("\t")[1] for line in run("dataset", "story", NAME).out.splitlines()] == ["deleted", "undeleted"]
+    assert [line.split("\t")[1] for line in run("dataset", "story", NAME).out.splitlines()] == [
+        "deleted",
+        "undeleted",
+    ]
     assert run("ls").out == f"{NAME}\n"
 
 

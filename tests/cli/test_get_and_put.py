@@ -30,6 +30,7 @@ class Data(NamedTuple):
 @pytest.fixture
 def data(other_end: Broker) -> Data:
     dataset = other_end.add_dataset(NAME)
+    dataset["state"] = "closed"
     return Data(dataset, [other_end.add_file(dataset, f"f{n}.root", bytes([n]) * 1000 * n) for n in range(1, 6)])
 
 
@@ -118,7 +119,7 @@ def test_a_replica_that_is_gone_is_passed_over_for_the_next_one(data: Data, run:
     add_replica(other_end, data, 0, b"")
     (other_end.storage / "B-DISK" / "f1.root").unlink()
     ran = run("get", NAME, "out")
-    assert (ran.code, "B-DISK: cannot read" in ran.err) == (0, True)
+    assert (ran.code, "B-DISK: there is no " in ran.err) == (0, True)
 
 
 def test_a_file_without_a_good_replica_exits_1_and_says_what_was_wrong_with_each(
@@ -132,7 +133,8 @@ def test_a_file_without_a_good_replica_exits_1_and_says_what_was_wrong_with_each
     reason = f"f3.root: B-DISK: expected adler32 {wanted}, got 27dc2347; A-DISK: expected 3000 bytes, got 10"
     assert f"failed: {reason}\n" in ran.err
     assert "1 of 5 files could not be had" in ran.err
-    assert set(contents(tmp_path / "out")) == {"f1.root", "f2.root", "f4.root", "f5.root"}
+    whole = {name for name in contents(tmp_path / "out") if not name.endswith(".part")}
+    assert whole == {"f1.root", "f2.root", "f4.root", "f5.root"}
     assert "failed\t1\n" in ran.out
 
 
@@ -168,7 +170,10 @@ def test_a_disk_that_fills_up_stops_the_get_and_keeps_what_is_whole(data: Data, 
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False, timeout=30)
     assert (done.returncode, "no room: File too large" in done.stderr) == (1, True)
-    assert set(contents(tmp_path / "out")) == {"f1.root", "f2.root"}
+    whole = {name for name in contents(tmp_path / "out") if not name.endswith(".part")}
+    assert whole == {"f1.root", "f2.root"}
+    summary = json.loads(run("get", NAME, "out", "--json").out)
+    assert summary["bytes"] < 12_000, "what had come of f3 need not come again"
 
 
 def test_two_gets_into_one_folder_do_not_mix(data: Data, run: Run, tmp_path: Path) -> None:
@@ -184,6 +189,69 @@ def test_the_demo_can_fetch_without_a_terminal(data: Data, other_end: Broker, tm
     with Client(other_end.url, "user-token") as client:
         summary = fetching.fetch(client, NAME, tmp_path / "out")
     assert (summary.fetched, summary.failed, summary.directory) == (5, [], str(tmp_path / "out"))
+
+
+BIG = 3_000_000
+
+
+@pytest.fixture
+def big(other_end: Broker) -> Path:
+    """One file of a dataset of its own, larger than what is read at once."""
+    dataset = other_end.add_dataset("mc26.2.Z.reco.AOD.v1")
+    dataset["state"] = "closed"
+    return other_end.add_file(dataset, "big.root", bytes(range(256)) * (BIG // 256))
+
+
+def half(folder: Path, path: Path, wrong: bool = False) -> None:
+    """As a killed get leaves it."""
+    folder.mkdir()
+    (folder / "big.root.part").write_bytes(b"?" * 1_000_000 if wrong else path.read_bytes()[:1_000_000])
+
+
+def test_a_file_that_was_broken_off_goes_on_at_the_byte_where_it_was(big: Path, run: Run, tmp_path: Path) -> None:
+    half(tmp_path / "out", big)
+    summary = json.loads(run("get", "mc26.2.Z.reco.AOD.v1", "out", "--json").out)
+    size = big.stat().st_size
+    assert (summary["bytes"], summary["resumed"]) == (size - 1_000_000, 1_000_000)
+    assert contents(tmp_path / "out") == {"big.root": big.read_bytes()}
+
+
+def test_a_beginning_that_is_wrong_is_thrown_away(big: Path, run: Run, tmp_path: Path) -> None:
+    half(tmp_path / "out", big, wrong=True)
+    assert run("get", "mc26.2.Z.reco.AOD.v1", "out").code == 0
+    assert contents(tmp_path / "out") == {"big.root": big.read_bytes()}
+
+
+def test_another_copy_goes_on_where_the_first_one_broke_off(
+    big: Path, run: Run, other_end: Broker, tmp_path: Path
+) -> None:
+    (file,) = other_end.files["mc26:mc26.2.Z.reco.AOD.v1"]
+    broken = tmp_path / "broken.root"
+    broken.write_bytes(big.read_bytes()[:2_000_000])
+    file["replicas"].insert(0, {"storage": "B-DISK", "site": "B", "url": f"file:{broken}"})
+    summary = json.loads(run("get", "mc26.2.Z.reco.AOD.v1", "out", "--json").out)
+    assert (summary["fetched"], summary["bytes"]) == (1, big.stat().st_size)
+
+
+def test_get_takes_the_files_that_fit_a_pattern(data: Data, run: Run, tmp_path: Path) -> None:
+    summary = json.loads(run("get", NAME, "out", "--match", "f[24].root", "--json").out)
+    assert (summary["files"], summary["fetched"]) == (2, 2)
+    assert set(contents(tmp_path / "out")) == {"f2.root", "f4.root"}
+    ran = run("get", NAME, "out", "--match", "nothing*")
+    assert (ran.code, "no file of the dataset fits" in ran.err) == (3, True)
+
+
+def test_a_dataset_that_a_task_fills_is_had_in_part_if_that_is_what_is_wanted(data: Data, run: Run) -> None:
+    data.dataset["state"] = "open"
+    refused = run("get", NAME, "out")
+    assert (refused.code, "still being filled: 5/4 files so far" in refused.err) == (1, True)
+    ran = run("get", NAME, "out", "--partial")
+    assert (ran.code, "still grows: 5/4 files so far" in ran.err) == (0, True)
+
+
+def test_get_takes_the_first_files(data: Data, run: Run, tmp_path: Path) -> None:
+    assert json.loads(run("get", NAME, "out", "--first", "2", "--json").out)["fetched"] == 2
+    assert set(contents(tmp_path / "out")) == {"f1.root", "f2.root"}
 
 
 # put
@@ -250,3 +318,26 @@ def test_two_files_of_one_name_are_refused(other_end: Broker, run: Run, mine: li
 def test_a_file_that_is_not_there_exits_3_before_anything_is_asked_for(other_end: Broker, run: Run) -> None:
     assert run("put", "nowhere.root", "--dataset", "mc26.2.Z.ntup.NTUP.v1").code == 3
     assert other_end.requests == []
+
+
+def test_a_dry_run_of_a_put_says_where_and_what_the_quota_leaves(
+    other_end: Broker, run: Run, mine: list[Path]
+) -> None:
+    ran = run("put", *mine, "--dataset", "mc26.2.Z.ntup.NTUP.v1", "--dry-run")
+    assert (ran.code, "2 files with" in ran.err, "of your quota there 1" in ran.err) == (0, True, True)
+    assert not list(other_end.storage.rglob("a.root"))
+
+
+def test_what_passed_this_machine_is_said(other_end: Broker, run: Run, mine: list[Path], tmp_path: Path) -> None:
+    from ..storages.webdav import rclone_webdav
+
+    with rclone_webdav(tmp_path) as server:
+        (server.folder / "c.root").write_bytes(b"c" * 5000)
+        ran = run("put", f"{server.url}/c.root", "--dataset", "mc26.2.Z.ntup.NTUP.v1")
+        assert ran.code == 0, ran.err
+    assert (other_end.storage / "A-DISK" / "c.root").read_bytes() == b"c" * 5000
+
+
+def test_a_url_without_a_file_is_named(other_end: Broker, run: Run) -> None:
+    ran = run("put", "file:///nowhere/x.root", "--dataset", "mc26.2.Z.ntup.NTUP.v1")
+    assert (ran.code, "file:///nowhere/x.root" in ran.err or "/nowhere/x.root" in ran.err) == (3, True)
