@@ -65,9 +65,9 @@ class Sftp:
     def digest(self, path: str) -> str | None:
         return None  # the protocol has none, and few servers let us run a program
 
-    def read(self, path: str) -> Iterator[bytes]:
+    def read(self, path: str, start: int = 0) -> Iterator[bytes]:
         block = bytearray()
-        with closing(self._arrivals(path)) as packets:
+        with closing(self._arrivals(path, start)) as packets:
             for packet in packets:
                 block += packet
                 if len(block) + ssh.MOST > BLOCK:
@@ -146,13 +146,13 @@ class Sftp:
         public = {"username": self._credentials["user"]} if "user" in self._credentials else {}
         return f"{self.url}{path}", public
 
-    def _arrivals(self, path: str) -> Generator[memoryview, None, None]:
-        """The packets of a file in their order, each to be used before the next, which are under way."""
+    def _arrivals(self, path: str, start: int = 0) -> Generator[memoryview, None, None]:
+        """The packets of a file from a byte on, in order, each to be used before the next, which are under way."""
         with self._channel("read", path) as channel:
             handle, end = _open_to_read(channel, path)
             into = memoryview(bytearray(channel.packet))
             under_way: deque[tuple[int, int, int]] = deque()
-            asked = 0
+            asked = start
             while asked < end or under_way:
                 while asked < end and len(under_way) < IN_FLIGHT:
                     most = min(channel.packet, end - asked)
@@ -206,9 +206,15 @@ class Sftp:
             closed = channel.ask(ssh.CLOSE, string(handle))
             for number in filter(None, (synced, closed)):
                 channel.answer(number)
-        except BaseException:
+        except BaseException as error:
+            full = isinstance(error, Refusal) and error.code == ssh.FAILURE and _is_full(channel, path)
             with suppress(CatalogError):  # the reason of the failure is worth more than the left-over's
                 self.delete(path)
+            if full:
+                url = f"{self.url}{path}"
+                raise StorageFull(
+                    f"no space left to write {url}", object=url, hint="free space there, or raise the quota"
+                ) from error
             raise
 
     @contextmanager
@@ -219,7 +225,7 @@ class Sftp:
             channel = self._idle_one() or self._connect()
             yield channel
         except (Refusal, Broken, TimeoutError) as error:
-            raise self._explanation(error, channel, path, doing) from error
+            raise self._explanation(error, path, doing) from error
         finally:
             if channel is not None:
                 if channel.usable and len(self._idle) < KEPT:
@@ -242,11 +248,11 @@ class Sftp:
         with _HANDSHAKES, _askpass(self._credentials.get("password")) as environment:
             return Channel(_command(self.url, self._credentials), environment)
 
-    def _explanation(self, error: Exception, channel: Channel | None, path: str, doing: str) -> CatalogError:
-        """What a refusal means; the protocol has no word for a full disk."""
+    def _explanation(self, error: Exception, path: str, doing: str) -> CatalogError:
+        """What a refusal, or what ``ssh`` said, means."""
         url, words = f"{self.url}{path}", str(error)
         if isinstance(error, Refusal):
-            return _refusal(error, channel, PurePosixPath(path), url, doing)
+            return _refusal(error, url, doing)
         if "Host key verification failed" in words or "host key is known" in words:
             known = self._credentials.get("known_hosts", "~/.ssh/known_hosts")
             return StorageDenied(
@@ -263,19 +269,13 @@ class Sftp:
         return BadStorage(f"cannot {doing} {url}: {words}", object=url, hint="check the storage and its log")
 
 
-def _refusal(refusal: Refusal, channel: Channel | None, path: PurePosixPath, url: str, doing: str) -> CatalogError:
+def _refusal(refusal: Refusal, url: str, doing: str) -> CatalogError:
     if refusal.code == ssh.NO_SUCH_FILE:
         return FileMissing(f"there is no {url}", object=url, hint="was it deleted at the storage?")
     if refusal.code == ssh.PERMISSION_DENIED:
         return StorageDenied(
             f"not allowed to {doing} {url}: {refusal}", object=url, hint="check owner and mode there"
         )
-    if refusal.code == ssh.FAILURE and doing in ("write", "copy") and channel is not None:
-        with suppress(Refusal, Broken, TimeoutError):
-            if (_free(channel, path.parent) or _SPARE) < _SPARE:
-                return StorageFull(
-                    f"no space left to {doing} {url}", object=url, hint="free space there, or raise the quota"
-                )
     return BadStorage(f"cannot {doing} {url}: {refusal}", object=url, hint="check the storage and its log")
 
 
@@ -379,6 +379,14 @@ def _free(channel: Channel, folder: PurePosixPath) -> int | None:
         raise
     _, size, _, _, available = struct.unpack_from(">QQQQQ", answer)
     return int(size * available)
+
+
+def _is_full(channel: Channel, path: str) -> bool:
+    """Whether that is why a write failed: the protocol has no word for it."""
+    with suppress(Refusal, Broken, TimeoutError):
+        free = _free(channel, PurePosixPath(path).parent)
+        return free is not None and free < _SPARE
+    return False
 
 
 def _blocks(file: int, source: Path) -> Iterator[memoryview]:

@@ -1,4 +1,4 @@
-"""OpenSSH's server with a key and a configuration of its own."""
+"""SFTP servers: OpenSSH's with a key and a configuration of its own, and rclone's with a password."""
 
 import os
 import pwd
@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from .servers import Server, free_port, needs, open_folder, running
+from .servers import Server, found, free_port, needs, open_folder, running
 
 UNPACKED = Path(__file__).parents[2] / "build" / "openssh"
 """Where ``make services`` unpacks Debian's package: installed, it would start a server for all the world."""
@@ -57,3 +57,21 @@ def _become(user: str, *owned: Path) -> list[str]:
     for path in owned:
         shutil.chown(path, user)
     return ["setpriv", f"--reuid={user}", f"--regid={pwd.getpwnam(user).pw_gid}", "--clear-groups"]
+
+
+@contextmanager
+def rclone_sftp(where: Path | None = None) -> Iterator[Server]:
+    """``rclone serve sftp``: with a password, without OpenSSH's extensions."""
+    needs("rclone", "ssh-keygen")
+    with open_folder(where) as at:
+        port, folder = free_port(), at / "root"
+        folder.mkdir()
+        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(at / "host")], check=True)
+        known = at / "known_hosts"
+        known.write_text(f"[127.0.0.1]:{port} {(at / 'host.pub').read_text()}")
+        user, password = "user", "test-password"
+        command = [found("rclone") or "rclone", "serve", "sftp", "--config", "/dev/null", "--key", str(at / "host")]
+        command += ["--addr", f"127.0.0.1:{port}", "--user", user, "--pass", password, str(folder)]
+        with running(command, port, at / "log") as process:
+            credentials = {"user": user, "password": password, "known_hosts": str(known)}
+            yield Server(f"sftp://127.0.0.1:{port}", folder, process, credentials)
