@@ -292,7 +292,7 @@ def main(arguments: list[str] | None = None) -> dict[str, Any]:
     parser.add_argument("--folder", type=Path, default=None, help="where the database is made (and removed)")
     chosen = parser.parse_args(arguments)
     count = chosen.datasets or (QUICK if chosen.quick else FULL)
-    started = time.monotonic()
+    started, load = time.monotonic(), os.getloadavg()[0]
     with tempfile.TemporaryDirectory(prefix="prodchain-bench-", dir=chosen.folder) as folder:
         server = postgres.start(postgres.data_folder(Path(folder)))
         try:
@@ -300,6 +300,7 @@ def main(arguments: list[str] | None = None) -> dict[str, Any]:
             result = asyncio.run(measure(url, Path(folder), count, min(100_000, max(count // 5, BATCH * 2)), started))
         finally:
             server.stop(remove=True)
+    result["load_at_start"], result["cores"] = load, os.cpu_count()
     result["wall_s"] = round(time.monotonic() - started, 1)
     if chosen.json:
         print(json.dumps(result, indent=2))

@@ -22,12 +22,6 @@ class Row:
     fields: Mapping[str, Any]
     sites: list[str]
 
-    @classmethod
-    def of(cls, record: Mapping[str, Any]) -> "Row":
-        """A row of the table with ``sites`` beside it."""
-        fields = {**record}
-        return cls(fields, fields.pop("sites"))
-
     @property
     def did(self) -> str:
         """With its version, unless that is the latest."""

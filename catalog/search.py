@@ -14,13 +14,15 @@ from .errors import BadStorage
 from .pages import Page, Place, Row
 from .query import ORDER, SORTS, Query, Where
 
-TURNS = ((1_000, 0), (10_000, 30_000), (300_000, 300_000))
+TURNS = ((1_000, 1_000), (10_000, 30_000), (300_000, 300_000))
 """Rows that the walk may read, then rows that a short list may have; after the last turn the walk reads on."""
+SLOW_FROM = 10_000
+"""Before so many rows, ways are not gone whose first row takes as long as all of them."""
 MOST_TO_SORT = 100_000
 STORAGES = "SELECT id, name, site FROM storage WHERE name = ANY($1::text[]) OR site = ANY($1::text[])"
-SITES = """
-ARRAY(SELECT DISTINCT s.site FROM dataset_replica r JOIN storage s ON s.id = r.storage_id
-      WHERE r.dataset_id = d.id AND r.files > 0 ORDER BY s.site) AS sites
+SITES = "SELECT id, site FROM storage WHERE id = ANY($1::smallint[])"
+HELD = """
+ARRAY(SELECT storage_id FROM dataset_replica r WHERE r.dataset_id = d.id AND r.files > 0) AS storages
 """
 
 
@@ -31,8 +33,18 @@ async def find(conn: Connection, wanted: Query) -> Page:
         rows = await _by_name(conn, wanted, storages)
     else:
         rows = await _sorted(conn, wanted, storages)
-    found = [Row.of(row) for row in rows[: wanted.limit]]
+    found = await _with_sites(conn, rows[: wanted.limit])
     return Page(found, pages.mark_of(wanted, found[-1].fields) if len(rows) > wanted.limit else None)
+
+
+async def _with_sites(conn: Connection, rows: Sequence[Mapping[str, Any]]) -> list[Row]:
+    used = {storage_id for row in rows for storage_id in row["storages"]}
+    site_of = {row["id"]: row["site"] for row in await conn.fetch(SITES, used)} if used else {}
+    found = []
+    for row in rows:
+        fields = {**row}
+        found.append(Row(fields, sorted({site_of[key] for key in fields.pop("storages")})))
+    return found
 
 
 async def places(conn: Connection, wanted: Query) -> dict[str, list[int]]:
@@ -68,7 +80,9 @@ async def _by_name(conn: Connection, wanted: Query, storages: Mapping[str, Seque
         if end is None or len(found) == limit:
             return found
         start = end
-        for way in await shortlists.ways(conn, wanted, storages) if most else ():
+        for way in await shortlists.ways(conn, wanted, storages):
+            if way.slow and most < SLOW_FROM:
+                continue
             among = Where(shown + details.conditions, [])
             rest = await _short_list(conn, way, spelt, among, start, most, limit - len(found))
             if rest is not None:
@@ -92,7 +106,7 @@ async def _walk(
     if end is not None:
         inner.add(f"({ORDER}) <= ({{}}, {{}}, {{}})", *end)
     statement = f"""
-    SELECT d.*, {SITES} FROM (
+    SELECT d.*, {HELD} FROM (
         SELECT id, {ORDER} FROM dataset WHERE {inner} ORDER BY {ORDER} OFFSET 0
     ) read JOIN dataset d ON d.id = read.id
     WHERE {Where(details.conditions, [])} ORDER BY read.name, read.scope, read.version LIMIT {limit}
@@ -109,7 +123,7 @@ async def _short_list(
     statement = f"""
     WITH candidate AS MATERIALIZED ({way.limited(inner, most + 1)})
     SELECT (SELECT count(*) FROM candidate) AS candidates, hit.* FROM (VALUES (1)) one LEFT JOIN (
-        SELECT d.*, {SITES} FROM (
+        SELECT d.*, {HELD} FROM (
             SELECT * FROM candidate
             WHERE (SELECT count(*) FROM candidate) <= {most} AND {names_fit} ORDER BY {ORDER} OFFSET 0
         ) read JOIN dataset d ON d.id = read.id
@@ -144,7 +158,7 @@ async def _sorted(conn: Connection, wanted: Query, storages: Mapping[str, Sequen
         statement = f"""
         WITH candidate AS MATERIALIZED ({way.limited(among, MOST_TO_SORT + 1)})
         SELECT (SELECT count(*) FROM candidate) AS candidates, hit.* FROM (VALUES (1)) one LEFT JOIN (
-            SELECT d.*, {SITES} FROM dataset d
+            SELECT d.*, {HELD} FROM dataset d
             WHERE (SELECT count(*) FROM candidate) <= {MOST_TO_SORT}
               AND d.id IN (SELECT id FROM candidate) AND {where}
             ORDER BY {order}
@@ -154,5 +168,5 @@ async def _sorted(conn: Connection, wanted: Query, storages: Mapping[str, Sequen
         if rows is not None:
             return rows
     return await shortlists.fetch(
-        conn, f"SELECT d.*, {SITES} FROM dataset d WHERE {where} ORDER BY {order}", where.values
+        conn, f"SELECT d.*, {HELD} FROM dataset d WHERE {where} ORDER BY {order}", where.values
     )

@@ -39,10 +39,14 @@ SELECT element, frequency FROM (
 
 @dataclass(frozen=True)
 class Way:
-    """A statement with id, name, scope and version of all that can fit; ``{}`` stand for values, the last a limit."""
+    """A statement with id, name, scope and version of all that can fit; ``{}`` stand for values, the last a limit.
+
+    ``slow``: its first row takes as long as all of them.
+    """
 
     statement: str
     values: list[object]
+    slow: bool = False
 
     def limited(self, where: Where, most: int) -> str:
         return self.statement.format(*(where.value(value) for value in (*self.values, most)))
@@ -50,15 +54,16 @@ class Way:
 
 async def ways(conn: Connection, wanted: Query, storages: Mapping[str, Sequence[int]]) -> list[Way]:
     """Short lists that hold all that fits, as far as indexes lead to them."""
-    found = []
-    if wanted.usual:
-        if grams := await rarest(conn, query.parts(wanted)):
-            found.append(Way("SELECT * FROM dataset_with_grams({}::int4[], {}::bigint)", [grams]))
-        if wanted.owner is not None:
-            found.append(Way(OWNED, [wanted.owner]))
-        if wanted.since is not None:
-            found.append(Way(NEWEST, [wanted.since]))
-    return found + [Way(STORED, [storages[place]]) for place in (wanted.at, wanted.complete_at) if place is not None]
+    found = [Way(STORED, [storages[place]]) for place in (wanted.at, wanted.complete_at) if place is not None]
+    if not wanted.usual:
+        return found
+    if wanted.owner is not None:
+        found.append(Way(OWNED, [wanted.owner]))
+    if wanted.since is not None:
+        found.append(Way(NEWEST, [wanted.since]))
+    if grams := await rarest(conn, query.parts(wanted)):
+        found.append(Way("SELECT * FROM dataset_with_grams({}::int4[], {}::bigint)", [grams], slow=True))
+    return found
 
 
 async def rarest(conn: Connection, parts: Sequence[str]) -> list[int]:
