@@ -9,12 +9,14 @@ from .errors import NotFound
 from .marks import part_of
 from .task_views import View
 
-# Both sums are kept by the statements that change them; an agent folds their rows.
+# Both sums are kept by the statements that change them; an agent folds their rows. Whole minutes, so that a page on
+# which nothing changed is not sent again all the time.
 _STORAGES = """
 SELECT s.name, s.site, s.url, s.kind, s.home, s.readable, s.writable, s.deletable,
        used.files, used.bytes, s.capacity_bytes, s.capacity_bytes - used.bytes AS free_bytes, s.min_free_bytes,
        moving.files AS moving_files, moving.bytes AS moving_bytes, moving.failing,
-       s.max_transfers, coalesce(s.attributes, '{}') AS attributes, now() AS as_of
+       s.max_transfers, coalesce(s.attributes, '{}') AS attributes,
+       date_trunc('minute', now()) AS as_of
 FROM storage s
 CROSS JOIN LATERAL (
     SELECT coalesce(sum(files), 0)::bigint AS files, coalesce(sum(bytes), 0)::bigint AS bytes

@@ -32,9 +32,9 @@ LEFT JOIN storage o ON o.id = t.source_id
 WHERE ($1::timestamptz IS NULL OR (t.queued_at, t.file_id, t.storage_id) < ($1, $2, $3))
   AND ($5::text IS NULL OR CASE $5
         WHEN 'done' THEN t.state = 'done'
-        WHEN 'active' THEN t.state = 'queued' AND t.lease_until > now()
+        WHEN 'active' THEN t.state = 'queued' AND t.phase = 'active'
         WHEN 'failing' THEN t.state = 'queued' AND t.error IS NOT NULL
-        ELSE t.state = 'queued' AND (t.lease_until > now()) IS NOT TRUE END)
+        ELSE t.state = 'queued' AND t.phase <> 'active' END)
   AND ($6::text IS NULL OR $6 IN (s.name, o.name))
 ORDER BY t.queued_at DESC, t.file_id DESC, t.storage_id DESC LIMIT $4
 """
