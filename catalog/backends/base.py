@@ -46,7 +46,7 @@ class Backend(Protocol):
         read the file back. Not needed after ``get``, whose sum is that of the new local file."""
 
     def read(self, path: str, start: int = 0) -> Iterator[bytes]:
-        """The file from byte ``start`` on, in blocks of at most BLOCK bytes; the iterator is closed by whoever stops early."""
+        """The file from byte ``start`` on, in blocks of at most BLOCK bytes; who stops early closes the iterator."""
 
     def write(self, path: str, blocks: Iterable[bytes], bytes: int) -> None:  # noqa: A002
         """Store the blocks, ``bytes`` in all, under a name that is not taken; makes the folder."""

@@ -85,9 +85,9 @@ class Reader:
             wait(later)
         return joined(parts)
 
-    def blocks(self, target: str) -> Iterator[bytes]:
-        """What ``target`` names, one block after the other."""
-        at, total, broken = 0, None, 0
+    def blocks(self, target: str, start: int = 0) -> Iterator[bytes]:
+        """What ``target`` names from a byte on, one block after the other."""
+        at, total, broken = start, None, 0
         while total is None or at < total:
             before = at
             try:
@@ -97,7 +97,7 @@ class Reader:
                         at += len(block)
                         yield block
             except Refused as refusal:
-                if refusal.status != _NO_SUCH_RANGE or at:
+                if refusal.status != _NO_SUCH_RANGE or at != start:
                     raise
                 return
             broken = _count(broken, at - before, at, total)

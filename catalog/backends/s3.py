@@ -69,9 +69,9 @@ class S3:
     def digest(self, path: str) -> str | None:
         return None  # an ETag is a sum of sums, and no server keeps an adler32
 
-    def read(self, path: str) -> Iterator[bytes]:
+    def read(self, path: str, start: int = 0) -> Iterator[bytes]:
         with self._explained(path, "read"):
-            yield from self._reader.blocks(self._target(path))
+            yield from self._reader.blocks(self._target(path), start)
 
     def write(self, path: str, blocks: Iterable[bytes], bytes: int) -> None:  # noqa: A002
         self._store(path, _all(blocks, bytes, self.url + path), bytes)

@@ -85,12 +85,25 @@ class WebDav:
         with self._http.ask(request, 200) as answer:
             return _adler32(answer.getheader("Digest"), answer.getheader("Repr-Digest"))
 
-    def read(self, path: str) -> Iterator[bytes]:
-        with self._http.ask(Request("GET", self._link(path), "read"), 200) as answer:
+    def read(self, path: str, start: int = 0) -> Iterator[bytes]:
+        """Most servers give ranges, whether they say so (Accept-Ranges) or not; else what comes first is skipped.
+
+        The range is closed: to an open one (``bytes=5-``) XRootD 5.5 answers with nothing.
+        """
+        wanted = {}
+        if start:
+            end = self.size(path) or 0
+            if start >= end:
+                return
+            wanted = {"Range": f"bytes={start}-{end - 1}"}
+        with self._http.ask(Request("GET", self._link(path), "read", wanted), 200, 206) as answer:
             left = _length(answer)
+            skip = start if answer.status == 200 else 0
             while block := answer.read(HOT):
                 left = None if left is None else left - len(block)
-                yield block
+                if len(block) > skip:
+                    yield block[skip:]
+                skip = max(0, skip - len(block))
             self._check_end(path, left)
 
     def write(self, path: str, blocks: Iterable[bytes], bytes: int) -> None:  # noqa: A002

@@ -88,8 +88,8 @@ class XRootD:
         kind, _, checksum = _text(self._ask("sum up", path, (status, answer))).partition(" ")
         return checksum.strip().lower().zfill(8) if kind == "adler32" else None
 
-    def read(self, path: str) -> Iterator[bytes]:
-        return self._arrivals(path)
+    def read(self, path: str, start: int = 0) -> Iterator[bytes]:
+        return self._arrivals(path, start)
 
     def write(self, path: str, blocks: Iterable[bytes], bytes: int) -> None:  # noqa: A002
         self._store(
@@ -190,14 +190,14 @@ class XRootD:
     def _link(self, path: str) -> str:
         return f"{self.url}/{self._at(path)}"
 
-    def _arrivals(self, path: str) -> Generator[bytes, None, None]:
-        """The blocks of a file in their order, the next ones under way."""
+    def _arrivals(self, path: str, start: int = 0) -> Generator[bytes, None, None]:
+        """The blocks of a file from a byte on, in their order, the next ones under way."""
         file = client.File()
         self._ask("open", path, file.open(self._link(path), OpenFlags.READ, timeout=_patience()))
         under_way: deque[Future[Answer]] = deque()
         try:
             end = int(self._ask("look at", path, file.stat(timeout=_patience())).size)
-            for at in range(0, end, REQUEST):
+            for at in range(start, end, REQUEST):
                 under_way.append(self._begun(path, file.read, at, min(REQUEST, end - at)))
                 if len(under_way) == IN_FLIGHT:
                     yield self._ask("read", path, under_way.popleft().result())

@@ -77,6 +77,13 @@ def test_a_reader_may_stop_early(storage: Storage) -> None:
     assert storage.backend.size(path) == len(LARGE)
 
 
+def test_a_reader_may_begin_at_any_byte(storage: Storage) -> None:
+    path = storage.path("resume/file")
+    storage.backend.put(storage.source(LARGE), path, nobody)
+    for start in (1, 9_000_001, len(LARGE) - 1, len(LARGE)):
+        assert b"".join(bytes(block) for block in storage.backend.read(path, start)) == LARGE[start:]
+
+
 def test_all_files_below_a_folder_are_listed(storage: Storage) -> None:
     names = {"top", "a/one", "a/b/c/deep", "a-b/other"}
     for name in names:
