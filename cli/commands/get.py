@@ -1,5 +1,6 @@
 """``prodchain get``: a dataset's files, here."""
 
+import os
 import shlex
 from dataclasses import asdict
 from pathlib import Path
@@ -63,6 +64,7 @@ def get(
       prodchain get NAME --partial                 # in the middle of a production
       prodchain get NAME --register ADA-LAPTOP     # the laptop becomes a place of the dataset
     """
+    os.environ["PRODCHAIN_HOME"] = str(chosen().home)  # where the credentials of storages are
     wish = Wish(match, first) if first is not None or match != "*" else None
     with chosen().client() as client, bar() as progress:
         growing = _growing(client, name, partial)

@@ -1,5 +1,6 @@
 """``prodchain put``: files of this machine, or of a storage, into a dataset, all or none."""
 
+import os
 import uuid
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
@@ -45,6 +46,7 @@ def put(
       prodchain put *.root --dataset user.ada.zmumu.NTUP.v1 --events 1000 --dry-run
       prodchain put root://a.example.org//data/x.root --dataset user.ada.x.NTUP.v1 --storage B-DISK
     """
+    os.environ["PRODCHAIN_HOME"] = str(chosen().home)  # where the credentials of storages are
     did = parse_did(dataset)
     sources = [Source.of(file) for file in files]
     entries = {
