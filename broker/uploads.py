@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 from prodchain.catalog import datasets, files, quotas, replicas, storage
 from prodchain.catalog.errors import BadStorage, ChecksumMismatch, DatasetConflict, FileConflict, FileMissing
 from prodchain.catalog.files import NewFile
-from prodchain.catalog.models import BOOKKEEPING, DatasetKind
+from prodchain.catalog.models import BOOKKEEPING, DatasetKind, DatasetState
 from prodchain.catalog.names import Did, parse_did, url_of
 
 from .connections import connection
@@ -68,6 +68,14 @@ class Upload(BaseModel):
         return [NewFile(Did(scope, f.name), f.guid, f.bytes, f.adler32.lower(), f.events) for f in self.files]
 
 
+_STRANGERS = """
+SELECT EXISTS (
+    SELECT FROM unnest($3::text[]) AS brought (name) WHERE NOT EXISTS (
+        SELECT FROM file f JOIN dataset_file m ON m.file_id = f.id
+        WHERE f.scope = $2 AND f.name = brought.name AND m.dataset_id = $1
+    )
+)
+"""
 _PRESENT = """
 SELECT f.name, f.bytes, f.adler32, r.file_id IS NOT NULL AS here
 FROM file f LEFT JOIN replica r ON r.file_id = f.id AND r.storage_id = $3
@@ -108,7 +116,7 @@ async def commit(pool: Pool, upload: Upload, owner: str) -> Did:
 
 async def _plan(conn: Connection, upload: Upload, owner: str) -> tuple[View, int]:
     did, new = upload.did(), upload.new_files()
-    await _refuse_others(conn, did, upload.kind, owner)
+    await _refuse_others(conn, did, upload.kind, owner, [file.did.name for file in new])
     target = await conn.fetchrow(
         "SELECT id, name, url, writable FROM storage WHERE name = $1 OR ($1::text IS NULL AND home)", upload.storage
     )
@@ -145,25 +153,26 @@ def _is_here(file: NewFile, known: dict[str, View]) -> bool:
     return bool(row["here"])
 
 
-async def _refuse_others(conn: Connection, did: Did, kind: DatasetKind, owner: str) -> None:
-    """A dataset that is somebody else's, or that a task fills, takes no uploads."""
-    row = await conn.fetchrow(
-        "SELECT kind, owner, (SELECT min(id) FROM task WHERE output_id = d.id) AS task FROM dataset d"
-        " WHERE scope = $1 AND name = $2 AND latest",
-        *did,
-    )
-    if row is None:
+async def _refuse_others(conn: Connection, did: Did, kind: DatasetKind, owner: str, names: Sequence[str]) -> None:
+    """A dataset that is somebody else's, that a task fills, or that is deleted or closed takes no uploads.
+
+    What is in a closed one already may be put again.
+    """
+    dataset = next((each for each in await datasets.versions(conn, did) if each.latest), None)
+    if dataset is None:
         return
-    if row["task"] is not None:
+    task = await conn.fetchval("SELECT min(id) FROM task WHERE output_id = $1", dataset.id)
+    if task is not None:
         raise WrongState(
-            f"{did} is the output of task {row['task']}",
-            object=str(did),
-            hint="upload into a dataset of your own",
+            f"{did} is the output of task {task}", object=str(did), hint="upload into a dataset of your own"
         )
-    if (row["kind"], row["owner"]) != (kind, owner):
+    if (dataset.kind, dataset.owner) != (kind, owner):
         raise DatasetConflict(
-            f"{did} is a {row['kind']} dataset of {row['owner']}", object=str(did), hint="choose another name"
+            f"{did} is a {dataset.kind} dataset of {dataset.owner}", object=str(did), hint="choose another name"
         )
+    datasets.refuse_deleted(dataset)
+    if dataset.state == DatasetState.CLOSED and await conn.fetchval(_STRANGERS, dataset.id, did.scope, names):
+        raise datasets.closed(did)
 
 
 async def _verify(wanted: Sequence[tuple[NewFile, str]]) -> None:

@@ -203,9 +203,7 @@ async def add_files(conn: Connection, dataset_id: int, file_ids: Sequence[int]) 
         raise DatasetConflict(f"{did} is a container", object=str(did), hint="it takes datasets, not files")
     if dataset.state == DatasetState.CLOSED:
         if await conn.fetchval(STRANGERS, dataset_id, file_ids):
-            raise DatasetClosed(
-                f"{did} is closed", object=str(did), hint="begin a new version, or put the files into a new dataset"
-            )
+            raise closed(did)
         return []
     new = [row["file_id"] for row in await conn.fetch(JOIN, dataset_id, file_ids)]
     if new:
@@ -242,6 +240,15 @@ async def set_lifetime(conn: Connection, dataset_id: int, expires_at: datetime |
 def versioned(dataset: Dataset) -> str:
     """Its name as documents have it: with its version, unless that is the latest."""
     return f"{dataset.scope}:{dataset.name}" + ("" if dataset.latest else f"@{dataset.version}")
+
+
+def closed(did: Did) -> DatasetClosed:
+    """The refusal of new files; it says how to go on."""
+    return DatasetClosed(
+        f"{did} is closed, its content never changes",
+        object=str(did),
+        hint=f"`prodchain dataset reopen-as-new-version {did}` begins a new version; or choose a new name",
+    )
 
 
 def refuse_deleted(dataset: Dataset) -> None:

@@ -65,6 +65,18 @@ async def test_a_commit_after_the_dataset_was_closed_may_still_be_repeated(broke
     assert (await broker.post("/api/uploads/commit", upload(), token)).status_code == 200
 
 
+@pytest.mark.parametrize(("verb", "code"), [("close", "dataset-closed"), ("delete", "dataset-deleted")])
+async def test_new_files_for_a_closed_or_deleted_dataset_are_refused_before_they_are_copied(
+    verb: str, code: str, broker: Broker
+) -> None:
+    token = await broker.token("user", "ann")
+    store((await broker.post("/api/uploads", upload(), token)).json())
+    await broker.post("/api/uploads/commit", upload(), token)
+    await broker.post(f"/api/datasets/{DATASET}/{verb}", None, token)
+    more = upload(files=[upload()["files"][0] | {"name": "three.root"}])
+    assert problem(await broker.post("/api/uploads", more, token))["code"] == code
+
+
 @pytest.mark.parametrize(
     ("content", "code"),
     [
