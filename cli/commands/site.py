@@ -99,7 +99,9 @@ def import_cric(
     queues: Annotated[Path, typer.Option(metavar="FILE", help="JSON of CRIC's panda queues.")],
     endpoints: Annotated[Path, typer.Option(metavar="FILE", help="JSON of CRIC's DDM endpoints.")],
     out: Annotated[Path, typer.Option("-o", "--out", metavar="DIR", help="New folder for the declaration.")],
-    home: Annotated[str | None, typer.Option(help="Endpoint where results end up; else a queue's.")] = None,
+    home: Annotated[
+        str | None, typer.Option("--home-endpoint", help="Endpoint where results end up; else a queue's.")
+    ] = None,
 ) -> None:
     """Write a declaration of what CRIC's documents describe: a file for each site, to look at and then to apply.
 
@@ -114,7 +116,9 @@ def import_cric(
     found = cric.convert(_json(queues), _json(endpoints), home)
     if "00-home.toml" not in found.files:
         reason = found.notes[-1] if found.notes else "there is no endpoint"
-        raise FailedWork(f"no declaration: {reason}", object=str(endpoints), hint="name a --home that was imported")
+        raise FailedWork(
+            f"no declaration: {reason}", object=str(endpoints), hint="name a --home-endpoint that was imported"
+        )
     declared = sitefile.parse_all(found.files, out)  # what is written can be applied
     out.mkdir(parents=True, exist_ok=True)
     for name, text in found.files.items():

@@ -45,5 +45,5 @@ def test_what_is_no_cric_document_is_refused_before_anything_is_written(
 
 
 def test_a_home_that_was_not_imported_is_refused(documents: list[str], tmp_path: Path) -> None:
-    assert main(["site", "import-cric", *documents, "-o", str(tmp_path / "out"), "--home", "OLD_SRM"]) == 1
+    assert main(["site", "import-cric", *documents, "-o", str(tmp_path / "out"), "--home-endpoint", "OLD_SRM"]) == 1
     assert not (tmp_path / "out").exists()
