@@ -227,7 +227,7 @@ def _described(character: str) -> str:
         return f"the control character {code}" + (f" ({name})" if (name := unicodedata.name(character, "")) else "")
     if character.isascii():
         return "a space" if character == " " else f"'{character}'"
-    return f"'{character}' ({code}, {unicodedata.name(character, 'no name')})"
+    return f"'{shown(character)}' ({code}, {unicodedata.name(character, 'no name')})"
 
 
 def shown(text: str) -> str:

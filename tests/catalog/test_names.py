@@ -84,6 +84,7 @@ def test_a_name_that_is_no_name_is_refused_with_a_hint(text: str) -> None:
         ("mc11:a\u202eb", "control character U\\+202E .RIGHT-TO-LEFT OVERRIDE"),
         ("mc11:\u0430bc", "U\\+0430, CYRILLIC SMALL LETTER A"),
         ("mc11.1.\uff21OD", "U\\+FF21, FULLWIDTH LATIN CAPITAL LETTER A"),
+        ("mc11:a\u00a0b", "U\\+00A0, NO-BREAK SPACE"),
         ("mc11:a%", "it has '%'"),
     ],
 )
