@@ -5,9 +5,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from . import quotas
 from .connection import Connection
 from .models import TransferPhase
 from .names import Did
+from .quotas import Room
 
 
 @dataclass(frozen=True)
@@ -88,7 +90,7 @@ SELECT storage_id, sum(files), sum(bytes), sum(failing) FROM taken GROUP BY stor
 FOLD_AT = 500
 WHY = """
 SELECT f.id AS file_id, f.scope, f.name, f.lost_at, r.created_at AS there_at, t.state, t.phase, t.attempts, t.error,
-       t.not_before, t.method, t.started_at, t.stage_id, t.priority, t.worker,
+       t.not_before, t.method, t.started_at, t.stage_id, t.worker, t.owner, f.bytes,
        source.name AS source, target.name AS target, target.writable
 FROM dataset_file m
 JOIN file f ON f.id = m.file_id
@@ -123,11 +125,12 @@ async def why(
 ) -> list[FileWait]:
     """Why files of a dataset are not at a storage, one by one, from file id ``after`` on; ``there``: also those
     that are."""
-    return [_wait(row) for row in await conn.fetch(WHY, dataset_id, storage_id, limit, after, there)]
+    rooms = [room for room in await quotas.room(conn) if room.storage_id == storage_id]
+    return [_wait(row, rooms) for row in await conn.fetch(WHY, dataset_id, storage_id, limit, after, there)]
 
 
-def _wait(row: Mapping[str, Any]) -> FileWait:
-    state, words = _words(row)
+def _wait(row: Mapping[str, Any], rooms: Sequence[Room]) -> FileWait:
+    state, words = _words(row, rooms)
     return FileWait(
         file_id=row["file_id"],
         file=Did(row["scope"], row["name"]),
@@ -141,8 +144,8 @@ def _wait(row: Mapping[str, Any]) -> FileWait:
     )
 
 
-def _words(row: Mapping[str, Any]) -> tuple[str, str]:
-    """State and sentence."""
+def _words(row: Mapping[str, Any], rooms: Sequence[Room]) -> tuple[str, str]:
+    """State and sentence; ``rooms`` are what owners and the storage may still take."""
     said = f": {row['error']}" if row["error"] else ""
     if row["there_at"] is not None:
         how = f", copied from {row['source']} ({row['method']})" if row["method"] else ""
@@ -163,6 +166,10 @@ def _words(row: Mapping[str, Any]) -> tuple[str, str]:
         return "staging", f"its copy is on tape: {row['source']} {asked}{said}"
     if not row["writable"]:
         return row["phase"], f"nothing may be written to {row['target']} now"
+    if full := next(
+        (r.words for r in rooms if r.owner in (None, row["owner"]) and r.bytes < max(1, row["bytes"])), None
+    ):
+        return row["phase"], full
     if row["phase"] == TransferPhase.READY:
         return "ready", f"waits for its turn on the way from {row['source']}{said}"
     return "new", f"queued{said}"

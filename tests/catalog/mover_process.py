@@ -1,7 +1,11 @@
-"""A mover as a process of its own: ``mover_process.py DATABASE WORKER [POINT]``; POINT is where it kills itself."""
+"""A mover as a process of its own: ``mover_process.py DATABASE WORKER [POINT]``; POINT is where it kills itself.
+
+At its end it prints the most megabytes that it had in memory.
+"""
 
 import asyncio
 import os
+import resource
 import signal
 import sys
 from typing import Any
@@ -51,6 +55,7 @@ async def main(url: str, worker: str) -> None:
             await asyncio.sleep(0.05)
     await working.close()
     await pool.close()
+    sys.stdout.write(str(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024))
 
 
 if __name__ == "__main__":

@@ -77,6 +77,8 @@ async def until_complete(pool: Pool, mover: Mover) -> None:
 
 
 async def start(url: str, *arguments: str) -> asyncio.subprocess.Process:
-    """A mover as a process, which ends when nothing is queued any more."""
+    """A mover as a process, which ends when nothing is queued any more, and then prints its megabytes."""
     environment = os.environ | {"PYTHONPATH": str(PROCESS.parent)}
-    return await asyncio.create_subprocess_exec(sys.executable, str(PROCESS), url, *arguments, env=environment)
+    return await asyncio.create_subprocess_exec(
+        sys.executable, str(PROCESS), url, *arguments, env=environment, stdout=asyncio.subprocess.PIPE
+    )

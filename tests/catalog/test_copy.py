@@ -294,28 +294,6 @@ def test_a_killed_copy_leaves_no_file_and_the_next_one_cleans_up(source: Path, t
     assert target.read_bytes() == CONTENT
 
 
-BIG = """
-import resource, sys
-from prodchain.catalog.copy import copy
-copy(*sys.argv[1:3], int(sys.argv[3]), sys.argv[4])
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
-"""
-
-
-def test_memory_does_not_grow_with_the_file(tmp_path: Path) -> None:
-    """A sparse file of 2 GiB; the copy needs less than 200 MB, its imports included."""
-    size, block, checksum = 2 << 30, bytes(1 << 24), 1
-    source, target = tmp_path / "big", tmp_path / "copy"
-    with source.open("wb") as file:
-        file.truncate(size)
-    for _ in range(size // len(block)):
-        checksum = zlib.adler32(block, checksum)
-    arguments = [url(source), url(target), str(size), f"{checksum:08x}"]
-    done = subprocess.run([sys.executable, "-c", BIG, *arguments], capture_output=True, text=True, check=True)
-    target.unlink()
-    assert int(done.stdout) < 200_000, f"{done.stdout} kB"
-
-
 def test_deleting_twice_is_deleting(source: Path, remote: Remote) -> None:
     for _ in range(2):
         storage.delete(url(source))

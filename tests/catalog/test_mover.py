@@ -1,8 +1,11 @@
 """The mover: every wish ends with a verified copy or a reason in words."""
 
 import asyncio
+import os
 import threading
 import time
+import zlib
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -12,6 +15,7 @@ import pytest
 from prodchain.catalog import (
     badreplicas,
     datasets,
+    files,
     hooks,
     leasing,
     links,
@@ -283,6 +287,28 @@ async def test_two_movers_on_one_queue_never_copy_the_same(database: Pool, datab
     rows = await database.fetch("SELECT worker, count(*) AS n, max(attempts) AS most FROM transfer GROUP BY worker")
     assert sum(row["n"] for row in rows) == 300
     assert {row["most"] for row in rows} == {1}
+
+
+async def test_memory_does_not_grow_with_the_file(database: Pool, database_url: str, tmp_path: Path) -> None:
+    """Two sparse files of 1 GiB at a time; the limit is the whole process's, its imports included."""
+    size, checksum = 1 << 30, 1
+    for _ in range(64):
+        checksum = zlib.adler32(bytes(size // 64), checksum)
+    async with database.acquire() as conn, conn.transaction():
+        a, b, _ = await three_storages(conn, tmp_path)
+        new = [replace(new_file(n), bytes=size, adler32=f"{checksum:08x}") for n in (1, 2)]
+        ids = await files.register(conn, new)
+        await replicas.arrive(conn, a, ids)
+        await queueing.queue(conn, b, ids)
+    for number in (1, 2):
+        os.truncate(put(tmp_path / "a", number), 0)
+        os.truncate(at(tmp_path / "a", number), size)
+    mover = await start(database_url, "mover")
+    output, _ = await asyncio.wait_for(mover.communicate(), 120)
+    assert await database.fetchval("SELECT count(*) FROM replica WHERE storage_id = $1", b) == 2
+    assert int(output) < 200
+    for number in (1, 2):
+        at(tmp_path / "b", number).unlink()
 
 
 async def test_garbage_is_deleted_unless_somebody_counts_on_it(database: Pool, tmp_path: Path) -> None:

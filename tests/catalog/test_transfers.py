@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import pytest
 
-from prodchain.catalog import queueing, quotas, replicas, routing, transfers
+from prodchain.catalog import queueing, quotas, replicas, transfers
 from prodchain.catalog.connection import Connection, Pool
 from prodchain.catalog.leasing import BATCH, SMALL
 from prodchain.catalog.queueing import Terms
@@ -287,7 +287,12 @@ async def test_a_full_quota_waits_with_its_reason_and_without_a_try(conn: Connec
     waits = {wait.file_id: wait for wait in await transfers.why(conn, dataset, b)}
     assert (waits[mine].state, waits[mine].attempts) == ("ready", 0)
     assert "the quota of ada at DISK-B" in (waits[mine].error or "")
-    assert "the quota of ada at DISK-B" in waits[mine].words
+    assert waits[mine].words == waits[mine].error
+    await queueing.queue(conn, b, more := await big_files(conn, 1, first=9), Terms(owner="ada"))
+    late = await new_dataset(conn, "mc11.late", file_ids=more)
+    (wait,) = await transfers.why(conn, late, b)
+    assert (wait.state, wait.error, wait.words) == ("new", None, waits[mine].words)
+    await conn.execute("DELETE FROM transfer WHERE file_id = $1", more[0])
     await quotas.set(conn, "ada", b, 10 * SMALL, "root")
     assert [each.file_id for each in await lease(conn)] == [mine]
 
@@ -445,10 +450,3 @@ async def _touched(conn: Connection) -> int:
                 pg_stat_get_xact_tuples_returned(indexrelid)), 0)
             FROM pg_index WHERE indrelid = 'transfer'::regclass""")
     )
-
-
-def test_waits_scatter_around_1_5_15_and_60_minutes() -> None:
-    for rounds, expected in ((0, 60), (1, 300), (2, 900), (3, 3600), (99, 3600)):
-        waits = {routing.wait_s(rounds) for _ in range(50)}
-        assert len(waits) > 1
-        assert all(0.9 * expected <= wait <= 1.1 * expected for wait in waits)
