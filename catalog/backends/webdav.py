@@ -11,7 +11,7 @@ from contextlib import suppress
 from http.client import HTTPResponse
 from io import FileIO
 from pathlib import Path
-from threading import RLock
+from threading import RLock, Semaphore
 from typing import Any, TypeAlias
 from urllib.parse import quote, unquote, urlsplit
 from xml.etree import ElementTree  # expat refuses what makes XML dangerous
@@ -20,7 +20,7 @@ from zlib_ng import zlib_ng
 
 from ..errors import BadStorage, CatalogError, FileMissing, StorageDenied, StorageFull, StorageTimeout
 from . import base
-from .base import Entry, Told
+from .base import SUMS_AT_ONCE, Entry, Told
 from .credentials import credentials as credentials_of
 from .credentials import renewal
 from .http import SMALL, Body, Http, Request, Spent, authorization, reached
@@ -67,6 +67,7 @@ class WebDav:
         self._authorization = authorization(credentials)
         self._made: set[str] = set()
         self._making = RLock()
+        self._summing = Semaphore(SUMS_AT_ONCE)
         self._folders_first = False
         self._alone: set[str] = set()
         """Servers that it does not fetch from."""
@@ -82,7 +83,7 @@ class WebDav:
         """From the server, which may keep it beside the file: right for a new one, no proof for an old one."""
         wanted = {"Want-Digest": "adler32", "Want-Repr-Digest": "adler=5"}
         request = Request("HEAD", self._link(path), "sum up", wanted, patience_s=WORKING_S)
-        with self._http.ask(request, 200) as answer:
+        with self._summing, self._http.ask(request, 200) as answer:
             return _adler32(answer.getheader("Digest"), answer.getheader("Repr-Digest"))
 
     def read(self, path: str, start: int = 0) -> Iterator[bytes]:

@@ -21,7 +21,7 @@ from zlib_ng import zlib_ng
 
 from ..errors import BadStorage, CatalogError, FileMissing, StorageDenied, StorageFull, StorageTimeout
 from . import base, place
-from .base import Entry, Told
+from .base import SUMS_AT_ONCE, Entry, Told
 from .credentials import renewal
 from .local import created, explained, write_all
 
@@ -37,9 +37,6 @@ SLOWEST = 10_000_000
 """Bytes per second that a server reads, sums up or copies at least: long jobs get time by it."""
 SUMMING_S = 600
 """How long a server may sum up a file before it is given up."""
-SUMS_AT_ONCE = 2
-"""Digests asked for at a time. A query beyond the server's ``xrootd.chksum max`` is queued there, and now and then
-forgotten: it, and each further one for that file, waits until its time is over (seen with 5.5.3: one in 1,500)."""
 MODE = 0o644
 
 for _name, _value in (
