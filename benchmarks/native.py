@@ -14,6 +14,10 @@ AT_ONCE = 4
 """Files at a time where a tool wants to know; as many as the mover has threads."""
 
 
+TIMEOUT_S = 300
+"""A tool that takes longer hangs."""
+
+
 class Native(ABC):
     """Moves a file or a folder between the local disk and a name at a storage."""
 
@@ -217,6 +221,7 @@ def run(command: list[str | Path], text: str = "", env: dict[str, str] | None = 
         stderr=subprocess.STDOUT,
         text=True,
         env={**os.environ, **(env or {})},
+        timeout=TIMEOUT_S,
     )
     if done.returncode != 0:
         raise RuntimeError(f"{Path(command[0]).name} failed ({done.returncode}): {done.stdout.strip()[-500:]}")

@@ -27,6 +27,10 @@ STARTERS: dict[str, Callable[[Path | None], AbstractContextManager[Server]]] = {
 STORAGES = ("local", "root", "https", *STARTERS)
 
 
+SUMS = 8
+"""Digests that XRootD computes at a time: fewer than xrdcp asks for in parallel make it wait for 30 s."""
+
+
 class Farm:
     """Servers by name; they end with the farm."""
 
@@ -56,7 +60,7 @@ class Farm:
 
     def _start(self, name: str) -> None:
         if name in ("root", "https"):  # one process with two doors
-            both: XRootD = self._stack.enter_context(xrootd(self._where))
+            both: XRootD = self._stack.enter_context(xrootd(self._where, sums=SUMS))
             self._servers |= {"root": both.root, "https": both.https}
         else:
             self._servers[name] = self._stack.enter_context(STARTERS[name](self._where))

@@ -20,7 +20,7 @@ oss.localroot {at}/root
 all.adminpath {at}
 all.pidpath {at}
 xrd.port {port}
-xrootd.chksum max 2 adler32 md5
+xrootd.chksum max {sums} adler32 md5
 xrd.tls {certificates.certificate} {certificates.key}
 xrd.tlsca certdir {certificates.folder}
 xrd.protocol http:{https_port} libXrdHttp.so
@@ -39,7 +39,7 @@ class XRootD:
 
 
 @contextmanager
-def xrootd(where: Path | None = None, trusted: Certificates | None = None) -> Iterator[XRootD]:
+def xrootd(where: Path | None = None, trusted: Certificates | None = None, sums: int = 2) -> Iterator[XRootD]:
     """A started server; ``where`` is the parent of its folder (a small file system, say).
 
     Servers that copy from each other are given the same certificates.
@@ -53,7 +53,9 @@ def xrootd(where: Path | None = None, trusted: Certificates | None = None) -> It
         store = at / "root" / "store"
         store.mkdir(parents=True)
         config = at / "xrootd.cfg"
-        config.write_text(CONFIG.format(at=at, port=port, https_port=https_port, certificates=certificates))
+        config.write_text(
+            CONFIG.format(at=at, port=port, https_port=https_port, certificates=certificates, sums=sums)
+        )
         with running([*_command(at), "-c", str(config)], port, at / "log") as process:
             wait_for(https_port, process, at / "log")  # opened after the first one
             yield XRootD(
