@@ -11,8 +11,8 @@ TIMEOUT_S = 60.0
 """Silence of a server after which a transfer has failed (StorageTimeout)."""
 
 SUMS_AT_ONCE = 2
-"""Digests that a server is asked for at a time. XRootD queues those beyond its ``xrootd.chksum max``, sends those away
-for 30 s that find no place in the queue (three for each it may compute), and forgets one in 1,500 (5.5.3)."""
+"""Digests that a server is asked for at a time. XRootD queues those beyond its ``xrootd.chksum max``, sends away
+for 30 s those that find no place in the queue (three for each it may compute), and forgets one in 1,500 (5.5.3)."""
 
 Told = Callable[[int], None]
 """Called with the number of bytes that moved since the last call, from any thread; it may raise to stop the copy."""
