@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from . import links, quotas, routing, waits
 from .connection import Connection
-from .links import Capacity
+from .links import Capacity, Share
 from .names import Did, url_of
 from .quotas import Room
 
@@ -159,18 +159,21 @@ WHERE t.file_id = left_.file_id AND t.storage_id = $2
 """  # noqa: S608
 
 
-async def lease(conn: Connection, worker: str, limit: int, time: timedelta) -> list[Leased]:
+async def lease(
+    conn: Connection, worker: str, limit: int, time: timedelta, mine: Share | None = None
+) -> list[Leased]:
     """Take up to ``limit`` copies that limits allow, for ``time``; nobody else gets them until that is over.
 
     A copy is one big file, or a batch of up to BATCH small ones of one link; a batch's files follow each other. By
-    priority, then big files first, then age.
+    priority, then big files first, then age. ``mine`` bounds what this worker takes of each link.
     """
     await conn.execute(LOCK)
     now: datetime = await conn.fetchval(NOW)
     facts = {row["id"]: row for row in await conn.fetch(STORAGES)}
     closed = {at: f"nothing may be written to {row['name']} now" for at, row in facts.items() if not row["writable"]}
     await waits.fold(conn)
-    turn = _Turn(conn, worker, time, now, await links.capacity(conn, now), closed, await quotas.room(conn), limit)
+    capacity = await links.capacity(conn, now, mine)
+    turn = _Turn(conn, worker, time, now, capacity, closed, await quotas.room(conn), limit)
     unreadable = {at for at, row in facts.items() if not row["readable"]}
     for _ in range(SLICES):
         more = await turn.route(unreadable)

@@ -1,5 +1,6 @@
 """What goes from one storage to another: how well it went lately, and how much may go at a time."""
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -30,25 +31,48 @@ class LinkFacts:
         return (self.files + 1) / (self.files + self.failures + 1)
 
 
+def share(limit: int) -> int:
+    """What one link may have of a storage's copies or of a mover's: one that is slow leaves a quarter to others."""
+    return limit - limit // 4
+
+
+@dataclass
+class Share:
+    """What one mover may begin on each link, so that a slow one does not take all that it can do."""
+
+    slots: int
+    held: Counter[Link] = field(default_factory=Counter)
+    """Copies in hand."""
+    silent: set[Link] = field(default_factory=set)
+    """Links that did not answer in time: one copy at a time tries them."""
+
+    def room(self, link: Link) -> int:
+        return (1 if link in self.silent else share(self.slots)) - self.held[link]
+
+
 @dataclass
 class Capacity:
     """How many more copies may run now; a batch that one worker copies in turn is one."""
 
     storages: dict[int, int]
     links: dict[Link, int] = field(default_factory=dict)
+    limits: dict[int, int] = field(default_factory=dict)
+    running: Counter[Link] = field(default_factory=Counter)
+    mine: Share | None = None
 
     def room(self, link: Link) -> int:
         """Copies that may still begin on the link. A storage's limit bounds reads and writes together."""
-        source, target = link
-        both = min(self.storages.get(source, 0), self.storages.get(target, 0))
-        return max(0, min(both, self.links.get(link, both)))
+        both = min(self.storages.get(at, 0) for at in link)
+        at_most = self.links.get(link, min(share(self.limits.get(at, 0)) for at in link)) - self.running[link]
+        return max(0, min(both, at_most, self.mine.room(link) if self.mine else at_most))
 
-    def take(self, link: Link) -> None:
+    def take(self, link: Link, *, new: bool = True) -> None:
         """Count a copy that begins, or runs already."""
         for storage in link:
             self.storages[storage] = self.storages.get(storage, 0) - 1
-        if link in self.links:
-            self.links[link] -= 1
+        self.running[link] += 1
+        if new and self.mine:
+            self.mine.held[link] += 1
 
 
 FACTS = """
@@ -85,13 +109,15 @@ async def add(conn: Connection, link: Link, new: LinkFacts) -> None:
     await conn.execute(ADD, *link, new.files, new.bytes, new.seconds, new.failures)
 
 
-async def capacity(conn: Connection, now: datetime) -> Capacity:
-    """What may begin at a moment: the limits less what runs under leases that are not over."""
-    free = Capacity(
-        {row["id"]: row["max_transfers"] for row in await conn.fetch(STORAGE_LIMITS)},
-        {(row["source_id"], row["storage_id"]): row["max_transfers"] for row in await conn.fetch(LINK_LIMITS)},
-    )
+async def capacity(conn: Connection, now: datetime, mine: Share | None = None) -> Capacity:
+    """What may begin at a moment: the limits less what runs under leases that are not over.
+
+    A link without a limit of its own has a share of its storages'.
+    """
+    limits = {row["id"]: row["max_transfers"] for row in await conn.fetch(STORAGE_LIMITS)}
+    of_links = {(row["source_id"], row["storage_id"]): row["max_transfers"] for row in await conn.fetch(LINK_LIMITS)}
+    free = Capacity(dict(limits), of_links, limits, mine=mine)
     for row in await conn.fetch(RUNNING, now):
         for _ in range(row["batches"]):
-            free.take((row["source_id"], row["storage_id"]))
+            free.take((row["source_id"], row["storage_id"]), new=False)
     return free

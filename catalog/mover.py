@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
@@ -14,7 +15,8 @@ import asyncpg
 from . import badreplicas, garbage, transfers
 from .connection import Connection, Pool
 from .copy import Method, Outcome, Side, attempt
-from .errors import BadStorage, ChecksumMismatch, FileMissing, StorageDenied, StorageFull
+from .errors import BadStorage, ChecksumMismatch, FileMissing, StorageDenied, StorageFull, StorageTimeout
+from .links import Link, Share
 from .transfers import Copied, Failed, Leased
 
 log = logging.getLogger("prodchain.mover")
@@ -46,7 +48,8 @@ class Mover:
         self._slots = slots
         self._lease = timedelta(seconds=lease_s)
         self._threads = ThreadPoolExecutor(slots, thread_name_prefix="copy")
-        self._running: set[asyncio.Task[None]] = set()
+        self._running: dict[asyncio.Task[None], _Batch] = {}
+        self._silent: set[Link] = set()
         self._closing = False
 
     async def step(self) -> int:
@@ -56,16 +59,18 @@ class Mover:
         """
         free = self._slots - len(self._running)
         if free and not self._closing:
+            held = Counter(batch.link for batch in self._running.values())
+            share = Share(self._slots, held, self._silent)
             leased = await self._transaction(
-                lambda conn: transfers.lease(conn, self._worker, free, self._lease), tries=1
+                lambda conn: transfers.lease(conn, self._worker, free, self._lease, share), tries=1
             )
-            batches = [list(batch) for _, batch in groupby(leased, key=lambda each: each.batch)]
-            self._running |= {asyncio.create_task(self._run(_Batch(batch))) for batch in batches}
+            batches = [_Batch(list(batch)) for _, batch in groupby(leased, key=lambda each: each.batch)]
+            self._running |= {asyncio.create_task(self._run(batch)): batch for batch in batches}
         in_hand = len(self._running)
         if in_hand:
-            ended, self._running = await asyncio.wait(
-                self._running, timeout=LOOK_S, return_when=asyncio.FIRST_COMPLETED
-            )
+            ended, _ = await asyncio.wait(self._running, timeout=LOOK_S, return_when=asyncio.FIRST_COMPLETED)
+            for task in ended:
+                del self._running[task]
             for task in ended:
                 task.result()
         return in_hand
@@ -130,6 +135,8 @@ class Mover:
         for transfer, outcome in news:
             if _blames_source(outcome):
                 await self._persist(batch, partial(_suspect, transfer, str(outcome.error)))
+        for _, outcome in news:
+            (self._silent.add if isinstance(outcome.error, StorageTimeout) else self._silent.discard)(batch.link)
         first = batch.files[0]
         copies = [_copied(transfer, outcome) for transfer, outcome in news if outcome.error is None]
         failures = [_failed(transfer, outcome) for transfer, outcome in news if outcome.error is not None]
@@ -166,18 +173,22 @@ class _Batch:
     def __init__(self, files: Sequence[Leased]) -> None:
         self.files = files
         self.id = files[0].batch
+        self.link: Link = (files[0].source_id, files[0].storage_id)
         self.lost = False
         self.over = False
         self._begun = 0
 
     def work(self, tell: Callable[[Ended | None], None], closing: Callable[[], bool]) -> None:
-        """In a thread: copy one after the other."""
+        """In a thread: copy one after the other, until one waited in vain: the others would too."""
         try:
             for transfer in self.files:
                 if self.lost or closing():
                     return
                 self._begun += 1
-                tell((transfer, self._copy(transfer)))
+                outcome = self._copy(transfer)
+                tell((transfer, outcome))
+                if isinstance(outcome.error, StorageTimeout):
+                    return
         except LeaseLost:
             log.warning("the lease of %s ran out: somebody else copies them now", self.files[0].did)
         finally:

@@ -10,6 +10,7 @@ import pytest
 from prodchain.catalog import queueing, quotas, replicas, transfers
 from prodchain.catalog.connection import Connection, Pool
 from prodchain.catalog.leasing import BATCH, SMALL
+from prodchain.catalog.links import Share
 from prodchain.catalog.queueing import Terms
 from prodchain.catalog.transfers import Copied, Failed, Leased
 
@@ -53,6 +54,22 @@ async def test_priority_comes_first_then_size_then_age(conn: Connection) -> None
     leased = [(await lease(conn, 1))[0].file_id for _ in range(5)]
     assert leased == [wanted, urgent, big, middle, small]
     assert await lease(conn) == []
+
+
+async def test_a_link_leaves_some_of_a_storage_and_of_a_mover_to_others(conn: Connection) -> None:
+    a, slow, other = await storages(conn, 3)
+    ids = await big_files(conn, 20)
+    await replicas.arrive(conn, a, ids)
+    await queueing.queue(conn, slow, ids, Terms(priority=5))
+    mine = Share(8)
+    assert len(await transfers.lease(conn, "one", 8, MINUTE, mine)) == 6
+    await queueing.queue(conn, other, ids)
+    assert Counter(each.storage_id for each in await transfers.lease(conn, "one", 2, MINUTE, mine)) == {other: 2}
+    await conn.execute("UPDATE storage SET max_transfers = 100")
+    assert Counter(each.storage_id for each in await transfers.lease(conn, "one", 8, MINUTE, mine)) == {other: 4}
+    one_at_a_time = Share(8, silent={(a, slow), (a, other)})
+    leased = await transfers.lease(conn, "two", 8, MINUTE, one_at_a_time)
+    assert Counter(each.storage_id for each in leased) == {slow: 1, other: 1}
 
 
 async def test_small_files_are_shared_out_in_batches_of_one_link(conn: Connection) -> None:
