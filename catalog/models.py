@@ -185,7 +185,10 @@ class Dataset(SQLModel, table=True):
             postgresql_where=text(SHOWN),
         ),
         Index(
-            "dataset_expires", "expires_at", "id", postgresql_where=text("expires_at IS NOT NULL AND deleted_at IS NULL")
+            "dataset_expires",
+            "expires_at",
+            "id",
+            postgresql_where=text("expires_at IS NOT NULL AND deleted_at IS NULL"),
         ),
         Index(
             "dataset_over",

@@ -49,7 +49,7 @@ async def test_a_container_never_comes_to_contain_itself(conn: Connection) -> No
     a, b, c = [await new_container(conn, name) for name in "abc"]
     await containers.add(conn, a, [b])
     await containers.add(conn, b, [c])
-    with pytest.raises(ContainerCycle, match="cannot be put into user.ada:user") as error:
+    with pytest.raises(ContainerCycle, match=r"cannot be put into user.ada:user") as error:
         await containers.add(conn, c, [a])
     assert error.value.object == "user.ada:user.ada.c"
     with pytest.raises(ContainerCycle, match="that is itself"):

@@ -21,7 +21,7 @@ START_S = 20.0
 
 @dataclass(frozen=True)
 class Server:
-    """A started server; ``url`` is a folder at it without trailing slash, ``folder`` the same place on the local disk."""
+    """A started server; ``url`` is a folder at it without trailing slash, ``folder`` the same on the local disk."""
 
     url: str
     folder: Path
