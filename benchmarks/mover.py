@@ -2,9 +2,9 @@
 
 One 1-GiB file, then 1,000 files of 1 MiB: put and get in turns with the tool, on real servers whose folders are in
 memory, so that protocols and programs are measured and not a disk (a sync costs nothing there). Each side verifies as
-it does by itself: ours by the sums of copy.py, theirs by what ``tools`` in the result says. Where a server has no digest, copy.py reads the file back; that is
-timed by itself (``readback``) and not part of the ratio: time of the tool over ours, the worse of put and get, by
-medians.
+it does by itself: ours by the sums of copy.py, theirs by what ``tools`` in the result says. Where a server has no
+digest, copy.py reads the file back; that is timed by itself (``readback``) and not part of the ratio: time of the
+tool over ours, the worse of put and get, by medians.
 """
 
 import argparse
