@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 import errno
-import os
 import shutil
 import threading
-import zlib
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO
 
-from .errors import DiskFull, PilotError, Stopped, StorageError
+from .errors import DiskFull, PilotError, StorageError
 from .messages import Input, Output
-from .stores import Store, locate
+from .store import Content, Sink, Source, Store, Tally, stoppable
+from .stores import locate
 
-BLOCK = 1 << 20
-"""Bytes per read."""
-Content = tuple[int, str]
-"""Size in bytes and adler32 in eight hex digits."""
+AFTERWARDS_S = (0.0, 0.05, 0.25, 0.7)
+"""When to look for what broke off."""
 
 
 def stage_in(inputs: list[Input], work: Path, stop: threading.Event) -> int:
@@ -31,12 +28,12 @@ def stage_in(inputs: list[Input], work: Path, stop: threading.Event) -> int:
         target = place_of(work, wanted.lfn)
         with _in_words(f"input {wanted.lfn}", wanted.url, "work directory disk full"):
             store, path = locate(wanted.url)
-            with store.read(path) as source, target.open("xb") as sink:
-                content = copy(source, sink, stop)
-            if content != (wanted.bytes, wanted.adler32.lower()):
+            tally, right = Tally(stop), (wanted.bytes, wanted.adler32.lower())
+            with _written(target, tally) as sink, stoppable(store, stop):
+                store.get(path, sink)
+            if tally.content != right:
                 raise StorageError(
-                    f"input {wanted.lfn} is damaged: {content[0]} bytes, adler32 {content[1]} "
-                    f"instead of {wanted.bytes} bytes, adler32 {wanted.adler32}",
+                    f"input {wanted.lfn} is damaged: {_words(tally.content)} instead of {_words(right)}",
                     object=wanted.url,
                     hint="the copy at this storage is bad: delete it there, so that it is copied anew",
                 )
@@ -58,37 +55,59 @@ def stage_out(outputs: list[Output], work: Path, attempt: int, stop: threading.E
     return contents
 
 
-def _store(source: Path, wanted: Output, attempt: int, stop: threading.Event) -> Content:
-    """Copy one output beside its place, then rename: a reader never sees half a file."""
+def _store(file: Path, wanted: Output, attempt: int, stop: threading.Event) -> Content:
+    """Store one output under another name, verify it there, then rename: a reader never sees half a file."""
     with _in_words(f"output {wanted.lfn}", wanted.url, "storage is full"):
         store, path = locate(wanted.url)
-        if store.size(path) is not None:
-            return _same_content(store, path, source, wanted, stop)
-        part = f"{path}.part-{attempt}"
+        source, begun = Source(file, stop), list[str]()
+        part = f"{path}.part-{attempt}" if store.renames else path
         try:
-            with source.open("rb") as reader, store.write(part) as sink:
-                content = copy(reader, sink, stop)
-                _sync(sink)
-            if store.size(part) != content[0]:
-                raise StorageError(f"output {wanted.lfn} did not arrive whole", object=wanted.url)
-            store.rename(part, path)
+            with stoppable(store, stop):
+                if store.size(path) is not None:
+                    return _same_content(store, path, source, wanted, stop)
+                begun.append(part)
+                store.put(part, source)
+                if (there := _stored(store, part, source.size, stop)) != source.content:
+                    raise StorageError(
+                        f"output {wanted.lfn} is damaged at the storage: "
+                        f"{_words(there)} instead of {_words(source.content)}",
+                        object=wanted.url,
+                        hint="look whether the storage is full, and at its log",
+                    )
+                if store.renames:
+                    begun.append(path)
+                    store.rename(part, path)
+                    if store.size(path) != source.size:
+                        raise StorageError(f"output {wanted.lfn} did not get its name", object=wanted.url)
         except BaseException:
-            _try_to_delete(store, part)
+            for left in begun:
+                _clean(store, left)
             raise
-    return content
+    return source.content
 
 
-def _same_content(store: Store, path: str, source: Path, wanted: Output, stop: threading.Event) -> Content:
+def _stored(store: Store, path: str, expected: int, stop: threading.Event) -> Content:
+    """What lies at the storage: as its server sums it up, else read back."""
+    size = store.size(path) or 0
+    adler32 = store.adler32(path) if size == expected else "not looked at"
+    if adler32 is not None:
+        return size, adler32
+    tally = Tally(stop)
+    store.get(path, tally.add)
+    return tally.content
+
+
+def _same_content(store: Store, path: str, source: Source, wanted: Output, stop: threading.Event) -> Content:
     """Accept what is stored already if it is what we have (a store whose answer was lost)."""
-    with source.open("rb") as ours, store.read(path) as theirs:
-        content = copy(ours, None, stop)
-        if content != copy(theirs, None, stop):
-            raise StorageError(
-                f"output {wanted.lfn} is stored already, with other content",
-                object=wanted.url,
-                hint="names of outputs hold the attempt, so something else wrote this file: look who did",
-            )
-    return content
+    for _ in source.blocks():
+        pass
+    if source.content != _stored(store, path, source.size, stop):
+        raise StorageError(
+            f"output {wanted.lfn} is stored already, with other content",
+            object=wanted.url,
+            hint="names of outputs hold the attempt, so something else wrote this file: look who did",
+        )
+    return source.content
 
 
 def delete(outputs: list[Output]) -> list[str]:
@@ -111,31 +130,30 @@ def place_of(work: Path, lfn: str) -> Path:
     return work / lfn
 
 
-def copy(source: IO[bytes], sink: IO[bytes] | None, stop: threading.Event) -> Content:
-    """Copy (or only read) a stream; raises Stopped when ``stop`` is set."""
-    size, checksum = 0, 1
-    while block := source.read(BLOCK):
-        if stop.is_set():
-            raise Stopped("copying was stopped")
-        size += len(block)
-        checksum = zlib.adler32(block, checksum)
-        if sink is not None:
-            sink.write(block)
-    return size, f"{checksum:08x}"
+@contextmanager
+def _written(target: Path, tally: Tally) -> Iterator[Sink]:
+    """Takes the blocks of a new file of the work directory; what goes wrong with that is not the storage's."""
+    with target.open("xb") as file:
+
+        def take(block: bytes) -> None:
+            tally.add(block)
+            with _in_words(target.name, str(target), "work directory disk full"):
+                file.write(block)
+                file.flush()
+
+        yield take
 
 
-def _sync(sink: IO[bytes]) -> None:
-    sink.flush()
-    try:
-        descriptor = sink.fileno()
-    except (AttributeError, OSError):
-        return  # a remote file: its store vouches for it
-    os.fsync(descriptor)
+def _words(content: Content) -> str:
+    return f"{content[0]} bytes, adler32 {content[1]}"
 
 
-def _try_to_delete(store: Store, path: str) -> None:
-    with suppress(Exception):  # the error that brought us here is the one to tell
-        store.delete(path)
+def _clean(store: Store, path: str) -> None:
+    """Delete what broke off."""
+    for pause_s in AFTERWARDS_S if store.late else AFTERWARDS_S[:1]:
+        time.sleep(pause_s)
+        with suppress(Exception):  # the error that brought us here is the one to tell
+            store.delete(path)
 
 
 @contextmanager
@@ -148,6 +166,7 @@ def _in_words(what: str, url: str, full: str) -> Iterator[None]:
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise DiskFull(f"{full}: no room for {what}", object=url, hint="free some space there") from None
-        raise StorageError(f"{what}: {error.strerror or error} ({url})", object=url) from None
+        hint = "was it deleted at the storage?" if isinstance(error, FileNotFoundError) else ""
+        raise StorageError(f"{what}: {error.strerror or error} ({url})", object=url, hint=hint) from None
     except Exception as error:  # backends raise what they like
         raise StorageError(f"{what}: {type(error).__name__}: {error} ({url})", object=url) from None

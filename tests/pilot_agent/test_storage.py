@@ -2,10 +2,11 @@
 
 import builtins
 import errno
+import os
 import threading
 import zlib
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import fsspec
 import pytest
@@ -97,10 +98,10 @@ def test_an_output_that_is_stored_with_other_content_is_left_alone(work: Path, o
 def test_a_full_storage_is_said_in_words_and_no_part_is_left(
     work: Path, output: Output, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def no_room(sink: IO[bytes]) -> None:
+    def no_room(file: int) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(storage, "_sync", no_room)
+    monkeypatch.setattr(os, "fsync", no_room)
     with pytest.raises(DiskFull, match="storage is full: no room for output out"):
         storage.stage_out([output], work, 7, GO)
     assert list(stored(output).parent.iterdir()) == []

@@ -79,7 +79,7 @@ def test_a_source_is_python_3_9_and_imports_the_standard_library_only(source: Pa
             names |= {alias.name.split(".")[0] for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and not node.level:
             names.add(str(node.module).split(".")[0])
-    optional = {"fsspec"} if source.name == "stores.py" else set()
+    optional = {"fsspec"} if source.name == "stores_fsspec.py" else set()
     assert names <= set(sys.stdlib_module_names) | optional
 
 
