@@ -60,7 +60,8 @@ FROM (
 ) gone
 WHERE r.dataset_id = gone.dataset_id AND r.storage_id = $1
 """
-# A wish for what was there once, in a dataset that grows, was fulfilled once: it does not begin again.
+# A wish for what was there once, in a dataset that grows, was fulfilled once: it does not begin again; nor does one
+# for a container because of a part that others made a wish of their own meanwhile.
 WISHED = """
 SELECT s.id, m.file_id, s.standing FROM dataset_file m
 JOIN subscription s ON s.dataset_id = m.dataset_id AND s.storage_id = $1
@@ -72,9 +73,12 @@ WISH_AGAIN = """
 UPDATE subscription s SET state = 'active', done_at = NULL
 FROM (
     SELECT id FROM subscription
-    WHERE state = 'done' AND id IN (SELECT unnest($1::bigint[]) UNION
-                                    SELECT container_id FROM subscription_part WHERE part_id = ANY($1))
-    ORDER BY id FOR UPDATE
+    WHERE state = 'done' AND id IN (
+        SELECT unnest($1::bigint[])
+        UNION
+        SELECT p.container_id FROM subscription_part p JOIN subscription part ON part.id = p.part_id
+        WHERE p.part_id = ANY($1) AND part.state = 'done'
+    ) ORDER BY id FOR UPDATE
 ) wished
 WHERE s.id = wished.id
 """

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from prodchain.catalog import (
@@ -275,6 +275,9 @@ class World:
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@example(
+    history=[("box", 0), ("wish", 2, 0, False), ("arrive", 0, {0, 1, 2}), ("wish", 0, 0, True), ("remove", 0, {0})]
+)
 @given(history=st.lists(steps, min_size=12, max_size=30))
 def test_any_history_leaves_queued_exactly_what_is_wished_for(history: list[tuple[object, ...]], run_on: Run) -> None:
     async def check(conn: Connection) -> None:
