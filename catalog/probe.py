@@ -11,6 +11,7 @@ from uuid import uuid4
 from zlib_ng import zlib_ng
 
 from . import backends
+from .backends.base import Backend
 from .errors import BadStorage, CatalogError, ChecksumMismatch
 
 CONTENT = bytes(range(256)) * 4096
@@ -64,7 +65,7 @@ class _Test:
 
     folder: Path
 
-    def __init__(self, backend: backends.Backend, path: str) -> None:
+    def __init__(self, backend: Backend, path: str) -> None:
         self.backend = backend
         self.path = f"{path}/file"
         self.renamed = f"{path}/file-renamed" if backend.renames else self.path
