@@ -5,12 +5,18 @@ from collections.abc import Sequence
 from prodchain.catalog.names import Did, parse_file_did
 
 from .database import Connection
-from .errors import NotFound
+from .errors import Forbidden, NotFound
 
 _KNOWN = """
 SELECT f.id, f.scope, f.name FROM unnest($1::text[], $2::text[]) AS wanted (scope, name)
 JOIN file f USING (scope, name)
 WHERE $3::bigint IS NULL OR EXISTS (SELECT FROM dataset_file m WHERE m.dataset_id = $3 AND m.file_id = f.id)
+"""
+_OTHERS = """
+SELECT f.scope || ':' || f.name AS file, d.scope || ':' || d.name AS dataset, d.owner
+FROM dataset_file m JOIN dataset d ON d.id = m.dataset_id JOIN file f ON f.id = m.file_id
+WHERE m.file_id = ANY($1::bigint[]) AND d.owner <> $2 AND d.kind NOT IN ('dispatch', 'sub')
+ORDER BY f.id, d.id LIMIT 1
 """
 
 
@@ -33,3 +39,14 @@ async def file_ids(conn: Connection, scope: str, texts: Sequence[str], *, datase
             hint="`prodchain put` brings files of your machine; `prodchain dataset files NAME` lists known ones",
         )
     return [known[did] for did in dids]
+
+
+async def refuse_shared(conn: Connection, owner: str, ids: Sequence[int]) -> None:
+    """Forbidden if a file is in somebody else's dataset too: anybody may put any file into a dataset of their own."""
+    row = await conn.fetchrow(_OTHERS, ids, owner)
+    if row is not None:
+        raise Forbidden(
+            f"{row['file']} is in {row['dataset']} of {row['owner'] or 'nobody'} too",
+            object=row["file"],
+            hint=f"ask {row['owner']} or an admin" if row["owner"] else "ask an admin",
+        )

@@ -9,7 +9,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from prodchain.catalog import badreplicas, plans
 
 from .. import dataset_views, subscription_views, verifying
-from ..members import file_ids
+from ..members import file_ids, refuse_shared
+from ..models import TokenKind
 from ..storage_views import named
 from .dataset_changes import Change, own
 from .documents import BadCopiesView, PlansView, VerifiedView
@@ -71,11 +72,16 @@ async def subscribe(did: DidText, wish: Wish, caller: User, conn: Write) -> Docu
 
 @router.post("/{did}/bad", summary="Declare copies damaged or gone", responses={200: {"model": BadCopiesView}})
 async def bad(did: DidText, what: Bad, caller: User, conn: Write) -> Document:
-    """Each is replaced from a good copy (recovering), or the file is lost; what is not there is left out."""
+    """Each is replaced from a good copy (recovering), or the file is lost; what is not there is left out.
+
+    Files that are in datasets of others too are for admins.
+    """
     async with tried(conn, what.dry_run):
         found = await own(conn, caller, did)
         storage = await named(conn, what.storage)
         ids = await file_ids(conn, found.scope, what.files, dataset_id=dataset_views.id_of(found))
+        if caller.kind is not TokenKind.ADMIN:
+            await refuse_shared(conn, caller.subject, ids)
         names = dict(zip(ids, what.files, strict=True))
         declared = await badreplicas.bad(conn, storage.id or 0, ids, caller.subject, what.reason)
         items = [{"file": names[each.file_id], "storage": storage.name, "state": each.state} for each in declared]

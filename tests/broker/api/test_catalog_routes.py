@@ -293,6 +293,18 @@ async def test_copies_are_read_again_and_damaged_ones_declared(data: Data) -> No
     assert (lost["kind"], lost["actor"]) == ("lost", "ann")
 
 
+async def test_nobody_declares_bad_what_is_in_datasets_of_others_too(data: Data) -> None:
+    """Anybody may put a known file into a dataset of their own: that must not make its copies theirs to delete."""
+    file = f"{DID.partition(':')[0]}:{NAME}._000001.root.1"
+    await data.post("/api/datasets", {"name": "user.bob.trap"}, data.bob)
+    await data.post("/api/datasets/user.bob.trap/files", {"files": [file]}, data.bob)
+    wrong = {"storage": "A-DISK", "files": [file], "reason": "bit rot"}
+    status, code, words = await data.refused("/api/datasets/user.bob.trap/bad", wrong, data.bob)
+    assert (status, code, words) == (403, "forbidden", f"{file} is in {DID} of ann too")
+    assert (await data.get(f"/api/datasets/{NAME}"))["replicas"][0]["files"] == 3
+    assert (await data.post("/api/datasets/user.bob.trap/bad", wrong, data.admin))["items"][0]["state"] == "lost"
+
+
 async def test_quotas_are_set_by_admins_and_read_by_all(data: Data) -> None:
     wish = {"owner": "ann", "storage": "A-DISK", "limit_bytes": 1_000_000}
     assert (await data.refused("/api/quotas", wish))[0] == 403
