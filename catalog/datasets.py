@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from . import files, history, hooks, names, near, subscriptions
+from . import files, history, hooks, names, near, remarks, subscriptions
 from .connection import Connection
 from .errors import DatasetClosed, DatasetConflict, DatasetDeleted, DatasetNotFound
 from .models import BOOKKEEPING, Dataset, DatasetKind, DatasetState
@@ -99,6 +99,8 @@ async def create(
     names.parse_did(str(did))
     if kind not in BOOKKEEPING:
         names.refuse_reserved(did)
+    if meta is not None:
+        remarks.check(did, meta)
     fields = names.facets(did.name)
     await conn.execute(
         CREATE,

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
+from . import remarks
 from .connection import Connection
 from .errors import BadName, FileConflict
 from .names import Did, check_file_did, shown
@@ -14,7 +15,6 @@ from .names import Did, check_file_did, shown
 SIZE_MOST = 2**63 - 1
 _ADLER32 = re.compile("[0-9a-f]{8}")
 _MD5 = re.compile("[0-9a-f]{32}")
-META_MOST = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,19 +41,7 @@ class NewFile:
         if self.md5 is not None and _MD5.fullmatch(self.md5) is None:
             raise self._refused(f"md5 '{shown(self.md5)}'", "an md5 is 32 lower-case hex digits")
         if self.meta is not None:
-            self._check_meta(self.meta)
-
-    def _check_meta(self, meta: Mapping[str, Any]) -> None:
-        try:
-            text = json.dumps(dict(meta), allow_nan=False)
-        except (TypeError, ValueError) as error:
-            raise self._refused("this metadata", f"it must be an object of JSON: {error}") from None
-        if len(text) > META_MOST:
-            raise self._refused(
-                f"{len(text)} characters of metadata", f"{META_MOST} at most: keep the rest in a file"
-            )
-        if "\\u0000" in text:
-            raise self._refused("the character NUL in its metadata", "leave it out")
+            remarks.check(self.did, self.meta)
 
     def _refused(self, what: str, hint: str) -> BadName:
         return BadName(f"{self.did} cannot have {what}", object=str(self.did), hint=hint)

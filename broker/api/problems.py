@@ -20,6 +20,8 @@ log = logging.getLogger("prodchain.server")
 
 SHOWN = 5
 """Mistakes of one request that are told at once."""
+LONGEST = 5000
+"""Characters of a sentence: what was sent is quoted, and may be long."""
 
 
 def problem(
@@ -35,9 +37,9 @@ def problem(
         "type": f"urn:prodchain:{code}",
         "title": HTTPStatus(status).phrase,
         "status": status,
-        "detail": detail,
+        "detail": detail[:LONGEST],
         "code": code,
-        "object": about,
+        "object": about[:LONGEST],
         "hint": hint,
         "instance": request_id,
     }
