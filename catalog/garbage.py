@@ -2,20 +2,25 @@
 
 import asyncio
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from . import storage
 from .connection import Connection
+from .errors import StorageTimeout
 from .names import Did, url_of
 
 ADD = """
 INSERT INTO garbage (storage_id, scope, name)
 SELECT $1, scope, name FROM file WHERE id = ANY($2::bigint[]) ORDER BY id
 """
+DUE_AT = """
+SELECT id FROM storage s
+WHERE deletable AND EXISTS (SELECT FROM garbage g WHERE g.storage_id = s.id AND g.not_before <= now()) ORDER BY id
+"""
 DUE = """
-SELECT g.id, g.storage_id, g.scope, g.name, s.url FROM garbage g JOIN storage s ON s.id = g.storage_id
-WHERE g.not_before <= now() AND s.deletable
-ORDER BY g.not_before, g.id LIMIT $1 FOR UPDATE OF g SKIP LOCKED
+SELECT g.id, g.scope, g.name, s.url FROM garbage g JOIN storage s ON s.id = g.storage_id
+WHERE g.storage_id = $1 AND g.not_before <= now() AND s.deletable
+ORDER BY g.not_before, g.id LIMIT $2 FOR UPDATE OF g SKIP LOCKED
 """
 # Unlike files.lock this also blocks new transfers of the files, whose rows point to them.
 LOCK_FILES = """
@@ -41,6 +46,15 @@ FROM unnest($1::bigint[], $2::text[]) AS late (id, error) WHERE g.id = late.id
 RETRY_MIN = 5
 AT_ONCE = 8
 """Deletions that run side by side: one takes a round trip or more, whatever the file's size."""
+AWAKE_S = 10.0
+"""The database ends sessions that are idle in a transaction; servers may be slower than it is patient."""
+
+
+class Collected(NamedTuple):
+    """How many paths were looked at; ``silent``: the storage did not answer."""
+
+    paths: int
+    silent: bool
 
 
 async def add(conn: Connection, storage_id: int, file_ids: Sequence[int]) -> None:
@@ -48,35 +62,49 @@ async def add(conn: Connection, storage_id: int, file_ids: Sequence[int]) -> Non
     await conn.execute(ADD, storage_id, file_ids)
 
 
-async def collect(conn: Connection, limit: int = 100) -> int:
-    """Delete the next paths that are due, unless the catalog has a replica there; the number looked at.
+async def due(conn: Connection) -> list[int]:
+    """The storages with paths that are due."""
+    return [row["id"] for row in await conn.fetch(DUE_AT)]
+
+
+async def collect(conn: Connection, storage_id: int, limit: int = 100) -> Collected:
+    """Delete the next paths at a storage that are due, unless the catalog has a replica there.
 
     A path to which a transfer is under way waits, as does one whose deletion failed, with the reason in words. The
     files' rows are locked until the bytes are gone, so that no replica can be registered in between.
     """
-    due = {row["id"]: row for row in await conn.fetch(DUE, limit)}
+    due = {row["id"]: row for row in await conn.fetch(DUE, storage_id, limit)}
     if not due:
-        return 0
+        return Collected(0, False)
     ids = list(due)
     await conn.execute(LOCK_FILES, ids)
     under_way = {row["id"] for row in await conn.fetch(LOCK_TRANSFERS, ids)}
     registered = {row["id"] for row in await conn.fetch(REGISTERED, ids)}
-    late = dict.fromkeys(under_way, "a transfer to this path is under way")
-    late |= await _delete([row for row in due.values() if row["id"] not in under_way | registered])
+    late: dict[int, str] = dict.fromkeys(under_way, "a transfer to this path is under way")
+    work = asyncio.ensure_future(_delete([row for row in due.values() if row["id"] not in under_way | registered]))
+    while not (await asyncio.wait([work], timeout=AWAKE_S))[0]:
+        await conn.execute("SELECT")
+    errors = work.result()
+    late |= {number: str(error) for number, error in errors.items()}
     await conn.execute(LATER, list(late), list(late.values()), RETRY_MIN)
     await conn.execute(FORGET, [number for number in ids if number not in late])
-    return len(due)
+    return Collected(len(due), any(isinstance(error, StorageTimeout) for error in errors.values()))
 
 
-async def _delete(rows: Sequence[Any]) -> dict[int, str]:
-    """Delete the paths side by side; by id, in words, what could not be deleted."""
+async def _delete(rows: Sequence[Any]) -> dict[int, Exception]:
+    """Delete the paths side by side; by id, what could not be deleted. One in vain wait is enough for all."""
     turns = asyncio.Semaphore(AT_ONCE)
+    silence: list[StorageTimeout] = []
 
     async def one(row: Any) -> None:
         async with turns:
-            await asyncio.to_thread(storage.delete, url_of(row["url"], Did(row["scope"], row["name"])))
+            if silence:
+                raise silence[0]
+            try:
+                await asyncio.to_thread(storage.delete, url_of(row["url"], Did(row["scope"], row["name"])))
+            except StorageTimeout as error:
+                silence.append(error)
+                raise
 
     results = await asyncio.gather(*map(one, rows), return_exceptions=True)
-    return {
-        row["id"]: str(result) for row, result in zip(rows, results, strict=True) if isinstance(result, Exception)
-    }
+    return {row["id"]: result for row, result in zip(rows, results, strict=True) if isinstance(result, Exception)}

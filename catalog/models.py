@@ -535,6 +535,8 @@ class HoldFile(SQLModel, table=True):
 class Garbage(SQLModel, table=True):
     """A path at a storage that may hold a file nobody registered; the mover deletes it after ``not_before``."""
 
+    __table_args__ = (Index("garbage_due", "storage_id", "not_before", "id"),)
+
     id: int | None = Field(default=None, sa_column=big_key())
     storage_id: int = Field(sa_column=small_ref("storage.id"))
     scope: str

@@ -29,6 +29,8 @@ LOOK_S = 1.0
 RECORD_S = 0.5
 """How long small files that arrived are gathered, to be recorded together."""
 RECORD_TRIES = 5
+SILENT_S = 300.0
+"""How long nothing is deleted at a storage that did not answer."""
 GONE = (asyncpg.PostgresConnectionError, asyncpg.InterfaceError, asyncpg.CannotConnectNowError, OSError)
 
 
@@ -50,6 +52,7 @@ class Mover:
         self._threads = ThreadPoolExecutor(slots, thread_name_prefix="copy")
         self._running: dict[asyncio.Task[None], _Batch] = {}
         self._silent: set[Link] = set()
+        self._unclean: dict[int, float] = {}
         self._closing = False
 
     async def step(self) -> int:
@@ -76,9 +79,22 @@ class Mover:
         return in_hand
 
     async def clean(self, limit: int = 100) -> int:
-        """Delete up to ``limit`` paths that are garbage; the number looked at."""
-        async with self._pool.acquire() as conn, conn.transaction():
-            return await garbage.collect(conn, limit)
+        """Delete up to ``limit`` paths at each storage that are garbage; the number looked at.
+
+        A storage that did not answer is left alone for a while, so that the others' turn comes.
+        """
+        count, clock = 0, asyncio.get_running_loop().time
+        async with self._pool.acquire() as conn:
+            due = await garbage.due(conn)
+        for storage_id in due:
+            if self._unclean.get(storage_id, 0.0) > clock():
+                continue
+            async with self._pool.acquire() as conn, conn.transaction():
+                collected = await garbage.collect(conn, storage_id, limit)
+            count += collected.paths
+            if collected.silent:
+                self._unclean[storage_id] = clock() + SILENT_S
+        return count
 
     async def close(self) -> None:
         """Wait for the files that are being copied and record them; give back those not begun."""

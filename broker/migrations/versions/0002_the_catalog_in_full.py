@@ -179,6 +179,7 @@ def upgrade() -> None:
         unique=False,
         postgresql_where=sa.text("done_at IS NULL"),
     )
+    op.create_index("garbage_due", "garbage", ["storage_id", "not_before", "id"], unique=False)
     op.add_column("dataset", sa.Column("version", sa.Integer(), server_default="1", nullable=False))
     op.add_column("dataset", sa.Column("latest", sa.Boolean(), server_default="true", nullable=False))
     op.add_column("dataset", sa.Column("deleted_at", sa.DateTime(timezone=True), nullable=True))
