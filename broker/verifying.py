@@ -10,6 +10,7 @@ from prodchain.catalog.errors import CatalogError
 from .connections import connection
 from .database import Pool
 from .dataset_views import find, id_of
+from .reading import in_thread
 from .storage_views import named
 from .task_views import View
 
@@ -47,7 +48,7 @@ async def verify(pool: Pool, did: str, *, at: str | None = None, after: int = 0)
             for copy in file.replicas
             if at in (None, copy.storage)
         ]
-        reasons = await asyncio.gather(*(asyncio.to_thread(wrong, copy) for copy in copies))
+        reasons = await asyncio.gather(*(in_thread(wrong, copy) for copy in copies))
         checked, size = checked + len(copies), size + sum(copy.bytes for copy in copies)
         bad += [
             {"file": copy.file, "storage": copy.storage, "reason": reason}
@@ -62,14 +63,17 @@ async def verify(pool: Pool, did: str, *, at: str | None = None, after: int = 0)
 
 
 def wrong(copy: Copy) -> str:
-    """What is wrong with a copy, in words; empty if it is right. Size first: that needs no reading."""
+    """What is wrong with a copy, in words; empty if it is right. Size first: that needs no reading.
+
+    The server's own digest would not do: XRootD keeps the one it computed when the file came.
+    """
     try:
         size = storage.size(copy.url)
         if size is None:
             return "it is not there"
         if size != copy.bytes:
             return f"it has {size} bytes, not {copy.bytes}"
-        adler32 = storage.adler32(copy.url)
+        adler32 = storage.read_back(copy.url)[1]
     except CatalogError as error:
         return f"it cannot be read: {error}"
     return "" if adler32 == copy.adler32 else f"its adler32 is {adler32}, not {copy.adler32}"
