@@ -32,7 +32,7 @@ _LINE = re.compile(r"(?P<key>[\w-]+)\s*=\s*(?P<value>\"(?:[^\"\\]|\\.)*\"|'[^']*
 def credentials(server: str) -> dict[str, str]:
     """The table of a server (``scheme://host:port``), empty without one; StorageError if a file cannot be read."""
     name = os.environ.get(VARIABLE)
-    if not name:
+    if not name or not Path(name).exists():
         return {}
     try:
         text = Path(name).read_text(encoding="utf-8")

@@ -48,7 +48,7 @@ class Desk:
         try:
             return do()
         except PilotError as error:
-            return WorkFailed(str(error))
+            return WorkFailed(f"{error} ({error.hint})" if error.hint else str(error))
         except Exception as error:  # a defect of the pilot must fail the job, not hang it
             log.exception("job %s", self.spec.job)
             return WorkFailed(f"error in the pilot: {type(error).__name__}: {error}")

@@ -10,6 +10,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from prodchain.broker.settings import Settings
+from prodchain.catalog.backends.credentials import VARIABLE as STORAGES
 
 from ..errors import CliError
 from . import health, postgres
@@ -154,12 +155,16 @@ class Plan:
             f"pilot-{name}",
             command,
             self._home.log(f"pilot-{name}"),
-            {"PRODCHAIN_URL": self.server_url, "PRODCHAIN_TOKEN_FILE": str(token)},
+            {"PRODCHAIN_URL": self.server_url, "PRODCHAIN_TOKEN_FILE": str(token), STORAGES: self._storages()},
             needs=("server",),
             group=3,
             healthy=health.pilot(self.server_url, name, self._home.token("user")),
             private=True,
         )
+
+    def _storages(self) -> str:
+        """The file with the storages' credentials: the mover's."""
+        return os.environ.get(STORAGES) or str(self._home.credentials / "storages.toml")
 
     def _python(self, name: str, module: str, environment: Mapping[str, str], **more: object) -> Program:
         command = [sys.executable, "-X", "faulthandler", "-m", module]

@@ -20,6 +20,7 @@ from prodchain.pilot_agent.errors import DiskFull, Stopped, StorageError
 from prodchain.pilot_agent.messages import Input, Output
 from prodchain.pilot_agent.stores import locate
 from prodchain.pilot_agent.stores_credentials import VARIABLE
+from prodchain.pilot_agent.zipapp import build_zipapp
 
 from ..storages.farm import STORAGES, Farm, _table, farm
 from ..storages.s3 import rclone_s3
@@ -27,6 +28,7 @@ from ..storages.servers import Server, open_folder
 from ..storages.sftp import openssh
 from ..storages.webdav import rclone_webdav, wsgidav
 from ..storages.xrootd import xrootd
+from .test_zipapp import PYTHON_39
 
 CONTENT = bytes(range(256)) * 20_000
 """Some blocks, and one that is not full."""
@@ -259,7 +261,8 @@ def kill(server: Server) -> None:
 
 
 def below(pid: int) -> list[int]:
-    children = [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    tasks = Path(f"/proc/{pid}/task").glob("*/children")
+    children = [int(child) for each in tasks for child in each.read_text().split()]
     return children + [each for child in children for each in below(child)]
 
 
@@ -275,6 +278,43 @@ def small_disk(megabytes: int) -> Iterator[Path]:
             yield at
         finally:
             subprocess.run(["umount", "-l", str(at)], check=True)
+
+
+@pytest.mark.skipif(not PYTHON_39, reason="no Python 3.9 on this machine")
+def test_the_pilots_file_does_it_on_a_python_3_9_that_has_nothing_installed(site: Site) -> None:
+    output = site.make("data")
+    given = as_input(output)
+    code = (
+        f"import sys, threading, pathlib; sys.path.insert(0, {str(build_zipapp(site.work / 'pilot.pyz'))!r})\n"
+        "from pilot_agent import storage\nfrom pilot_agent.messages import Input, Output\n"
+        f"work, go = pathlib.Path({str(site.work)!r}), threading.Event()\n"
+        f"storage.stage_out([{output!r}], work, 7, go)\n"
+        f"storage.stage_in([{given!r}], work, go)\n"
+    )
+    run = subprocess.run([PYTHON_39[-1], "-I", "-S", "-W", "error", "-c", code], capture_output=True, check=False)
+    assert run.returncode == 0, run.stderr.decode()
+    assert (site.work / "in").read_bytes() == CONTENT
+
+
+@pytest.mark.parametrize(("name", "secret"), [("root", "token"), ("sftp", "password")])
+def test_no_secret_stands_on_a_command_line(
+    name: str, secret: str, storages: Farm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = storages.server(name)
+    secrets = tmp_path / "storages.toml"
+    known = {**server.credentials, secret: "very-secret"}
+    secrets.write_text(_table(Server(server.url, server.folder, server.process, known)))
+    monkeypatch.setenv(VARIABLE, str(secrets))
+    site = site_at(server.url, tmp_path)
+    lines: list[bytes] = []
+
+    def look(_: threading.Event) -> None:
+        lines.extend(Path(f"/proc/{pid}/cmdline").read_bytes() for pid in below(os.getpid()))
+
+    storage.stage_out([site.make("data")], site.work, 7, AtCall(3, look))
+    program = {"root": b"xrdcp", "sftp": b"ssh"}[name]
+    assert any(line.startswith(program) for line in lines)
+    assert not any(b"very-secret" in line for line in lines)
 
 
 def test_root_without_its_programs_goes_by_fsspec_if_that_is_there(
