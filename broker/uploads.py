@@ -17,6 +17,7 @@ from prodchain.catalog.names import Did, parse_did, url_of
 from .connections import connection
 from .database import Connection, Pool
 from .errors import WrongState
+from .reading import in_thread
 from .task_views import View
 
 AT_ONCE = 4
@@ -181,7 +182,7 @@ async def _verify(wanted: Sequence[tuple[NewFile, str]]) -> None:
 
     async def one(file: NewFile, url: str) -> None:
         async with turns:
-            await asyncio.to_thread(_compare, file, url)
+            await in_thread(_compare, file, url)
 
     try:
         async with asyncio.TaskGroup() as group:

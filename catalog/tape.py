@@ -8,10 +8,11 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from enum import StrEnum
+from functools import lru_cache
 from typing import Any, NamedTuple
 from urllib.parse import quote, urlsplit
 
-from .backends.credentials import credentials
+from .backends.credentials import credentials, stamp
 from .backends.http import Http, Request
 from .errors import BadStorage, FileMissing
 
@@ -54,7 +55,7 @@ class Tape:
     def __init__(self, uri: str) -> None:
         server = "{0.scheme}://{0.netloc}".format(urlsplit(uri))
         self.uri = uri.rstrip("/")
-        self._http = Http(server, credentials(server))
+        self._server = server
 
     def stage(self, paths: Sequence[str]) -> str:
         """Ask for files; the request's id. Files that are on disk already are no mistake."""
@@ -115,7 +116,7 @@ class Tape:
         request = Request(method, url, "ask the tape at", headers)
         if body is not None:
             request = request._replace(body=lambda: [text], length=len(text))
-        with self._http.ask(request, *good) as answer:
+        with _http(self._server, stamp(self._server)).ask(request, *good) as answer:
             document = answer.read()
         try:
             return json.loads(document) if document else {}
@@ -132,8 +133,9 @@ class Tape:
 
 def discover(server: str) -> str:
     """The address of the interface that a WebDAV server tells at a well-known place."""
-    http = Http(server, credentials(server))
-    with http.ask(Request("GET", f"{server}{WELL_KNOWN}", "discover the tape at"), 200) as answer:
+    with _http(server, stamp(server)).ask(
+        Request("GET", f"{server}{WELL_KNOWN}", "discover the tape at"), 200
+    ) as answer:
         text = answer.read()
     try:
         endpoints = json.loads(text)["endpoints"]
@@ -144,6 +146,12 @@ def discover(server: str) -> str:
             object=server,
             hint="name it in the sites file: tape_api",
         ) from None
+
+
+@lru_cache(maxsize=64)
+def _http(server: str, _: str) -> Http:
+    """Connections to a server, kept until its credentials change: stagers live longer than tokens."""
+    return Http(server, credentials(server))
 
 
 def _progress(file: Mapping[str, Any]) -> Progress:

@@ -1,6 +1,5 @@
 """Storages looked at: a self-test with a small file, and the comparison of their listing with the catalog."""
 
-import asyncio
 from dataclasses import asdict
 from datetime import datetime
 from typing import Annotated
@@ -11,6 +10,7 @@ from pydantic import BaseModel, ConfigDict
 from prodchain.catalog import audit, probe, sites
 
 from ..connections import connection
+from ..reading import in_thread
 from .documents import Shape
 from .parts import Document, parts_of
 from .policies import Admin
@@ -66,7 +66,7 @@ async def test(name: Name, caller: Admin, request: Request) -> Document:
     """Puts, reads, lists and deletes a small file; the first step that fails is the last."""
     async with connection(parts_of(request).pool) as conn:
         url = (await sites.storage(conn, name)).url
-    steps = await asyncio.to_thread(lambda: [asdict(step) for step in probe.probe(url)])
+    steps = await in_thread(lambda: [asdict(step) for step in probe.probe(url)])
     return Document({"storage": name, "ok": all(step["ok"] for step in steps), "steps": steps})
 
 
