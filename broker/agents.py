@@ -67,7 +67,7 @@ class Agents:
             group.create_task(self._loop("fold", self._once(watching.fold), FOLD_S))
             group.create_task(self._loop("end wishes", self._each(withdrawals.expired, withdrawals.expire)))
             group.create_task(self._loop("withdraw", self._once(queueing.sweep), FOLD_S))
-            group.create_task(self._loop("fold use", self._once(folding.fold), FOLD_S))
+            group.create_task(self._loop("fold use", self._once(_fold_use), FOLD_S))
             group.create_task(self._loop("expire", self._once(deletion.expire), EXPIRE_S))
             group.create_task(self._loop("purge", self._once(purging.purge), EXPIRE_S))
             group.create_task(self._loop("reap", self._each(purging.reapable, purging.reap), EXPIRE_S))
@@ -134,6 +134,12 @@ class Agents:
         event = self._wake.get(payload)
         if event is not None:
             event.set()
+
+
+async def _fold_use(conn: Connection) -> int:
+    """All is summed up in one turn; what changes meanwhile waits for the next."""
+    await folding.fold(conn)
+    return 0
 
 
 async def serve(settings: Settings) -> None:

@@ -4,15 +4,19 @@ Each slice is one statement, which sees counters and rows as of one moment; tran
 that nothing needs to be locked. What is mended is the difference: changes that happen meanwhile count as well.
 """
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 
 from . import history, hooks, subscriptions
 from .connection import Connection, Pool
 
+T = TypeVar("T")
 SLICE = 1000
+LONG_S = 3600.0
+"""A storage's copies are counted by one statement, which takes minutes when they are many millions."""
 EVERY = timedelta(hours=24)
 NIGHT = "catalog"
 """The object whose history tells when the last recount was."""
@@ -132,31 +136,54 @@ async def check(conn: Connection, dataset_ids: Sequence[int] | None = None, repa
     while ids := await _after(conn, NEXT_DATASETS, last):
         wrong += await _datasets(conn, ids, repair)
         last = ids[-1]
-    return wrong + await _others(conn, repair)
+    for storage_id in await _storages(conn):
+        wrong += await _storage(conn, storage_id, repair)
+    wrong += await _holds(conn, repair)
+    last = 0
+    while ids := await _after(conn, NEXT_FILES, last):
+        wrong += await _strays(conn, last, ids[-1], repair)
+        last = ids[-1]
+    return wrong
 
 
 async def nightly(pool: Pool) -> int:
     """Recount everything and mend it, if the last time is a day ago; the number of differences.
 
-    What was found is in the history of the catalog and of the objects that it was found at.
+    What was found is in the history of the catalog and of the objects that it was found at. It may take hours: the
+    lock is the session's, as the database ends sessions that are idle in a transaction.
     """
-    async with pool.acquire() as guard, guard.transaction():
-        busy = not await guard.fetchval("SELECT pg_try_advisory_xact_lock(hashtext('prodchain recount'))")
-        if busy or await guard.fetchval(LAST, NIGHT, EVERY):
+    async with pool.acquire() as guard:
+        if not await guard.fetchval("SELECT pg_try_advisory_lock(hashtext('prodchain recount'))"):
             return 0
-        wrong: list[Difference] = []
-        datasets = last = 0
-        while True:
-            async with pool.acquire() as conn, conn.transaction():
-                ids = await _after(conn, NEXT_DATASETS, last)
-                wrong += await _datasets(conn, ids, repair=True)
-            if not ids:
-                break
-            datasets, last = datasets + len(ids), ids[-1]
+        try:
+            if await guard.fetchval(LAST, NIGHT, EVERY):
+                return 0
+            datasets, wrong = await _everything(pool)
+            await history.note(guard, "recount", NIGHT, "", f"{datasets} datasets: {wrong} differences")
+            return wrong
+        finally:
+            await guard.execute("SELECT pg_advisory_unlock(hashtext('prodchain recount'))")
+
+
+async def _everything(pool: Pool) -> tuple[int, int]:
+    """Mend in transactions of their own; how many datasets there are, and how many differences there were."""
+
+    async def inside(work: Callable[[Connection], Awaitable[T]]) -> T:
         async with pool.acquire() as conn, conn.transaction():
-            wrong += await _others(conn, repair=True)
-        await history.note(guard, "recount", NIGHT, "", f"{datasets} datasets: {len(wrong)} differences")
-        return len(wrong)
+            return await work(conn)
+
+    datasets = last = wrong = 0
+    while ids := await inside(partial(_after, statement=NEXT_DATASETS, last=last)):
+        wrong += len(await inside(partial(_datasets, dataset_ids=ids, repair=True)))
+        datasets, last = datasets + len(ids), ids[-1]
+    for storage_id in await inside(_storages):
+        wrong += len(await inside(partial(_storage, storage_id=storage_id, repair=True)))
+    wrong += len(await inside(partial(_holds, repair=True)))
+    last = 0
+    while ids := await inside(partial(_after, statement=NEXT_FILES, last=last)):
+        wrong += len(await inside(partial(_strays, after=last, until=ids[-1], repair=True)))
+        last = ids[-1]
+    return datasets, wrong
 
 
 async def _after(conn: Connection, statement: str, last: int) -> list[int]:
@@ -164,7 +191,8 @@ async def _after(conn: Connection, statement: str, last: int) -> list[int]:
 
 
 async def _wrong(conn: Connection, statement: str, *values: object) -> list[Any]:
-    return [row for row in await conn.fetch(statement, *values) if row["counted"] != row["found"]]
+    rows = await conn.fetch(statement, *values, timeout=LONG_S)
+    return [row for row in rows if row["counted"] != row["found"]]
 
 
 async def _datasets(conn: Connection, dataset_ids: Sequence[int], repair: bool) -> list[Difference]:
@@ -180,39 +208,39 @@ async def _datasets(conn: Connection, dataset_ids: Sequence[int], repair: bool) 
     return [*await _noted(conn, "dataset", rows, repair), *await _noted(conn, "dataset", copies, repair)]
 
 
-async def _others(conn: Connection, repair: bool) -> list[Difference]:
-    """What is used, who waits, and what nobody counts."""
-    wrong: list[Difference] = []
-    for storage in await conn.fetch("SELECT id FROM storage ORDER BY id"):
-        copies = await _wrong(conn, STORAGE_USE, storage["id"])
-        owners = await _wrong(conn, OWNER_USE, storage["id"])
-        if repair:
-            for row in copies:
-                await conn.execute(MEND_STORAGE, row["id"], row["what"], row["found"] - row["counted"])
-            for row in owners:
-                await conn.execute(MEND_OWNER, row["object"], row["id"], row["found"] - row["counted"])
-        wrong += await _noted(conn, "storage", copies, repair)
-        wrong += await _noted(conn, "owner", owners, repair)
+async def _storages(conn: Connection) -> list[int]:
+    return [row["id"] for row in await conn.fetch("SELECT id FROM storage ORDER BY id")]
+
+
+async def _storage(conn: Connection, storage_id: int, repair: bool) -> list[Difference]:
+    """What is used there, by all and by owners."""
+    copies = await _wrong(conn, STORAGE_USE, storage_id)
+    owners = await _wrong(conn, OWNER_USE, storage_id)
+    if repair:
+        for row in copies:
+            await conn.execute(MEND_STORAGE, row["id"], row["what"], row["found"] - row["counted"])
+        for row in owners:
+            await conn.execute(MEND_OWNER, row["object"], row["id"], row["found"] - row["counted"])
+    return [*await _noted(conn, "storage", copies, repair), *await _noted(conn, "owner", owners, repair)]
+
+
+async def _holds(conn: Connection, repair: bool) -> list[Difference]:
+    """Who waits for how many files."""
     waits = await _wrong(conn, HOLDS)
     if repair:
         mended = [await conn.fetchrow(MEND_HOLD, row["id"], row["found"] - row["counted"]) for row in waits]
         freed = [row["holder"] for row in mended if row is not None and row["missing"] == 0]
         await hooks.tell_satisfied(conn, await subscriptions.fulfilled(conn, freed))
-    return wrong + await _noted(conn, "hold", waits, repair) + await _strays(conn, repair)
+    return await _noted(conn, "hold", waits, repair)
 
 
-async def _strays(conn: Connection, repair: bool) -> list[Difference]:
+async def _strays(conn: Connection, after: int, until: int, repair: bool) -> list[Difference]:
     """Copies of files in no dataset that nothing would ever delete."""
-    wrong: list[Difference] = []
-    last = 0
-    while ids := await _after(conn, NEXT_FILES, last):
-        rows = await _wrong(conn, STRAYS, last, ids[-1])
-        if repair:
-            for row in rows:
-                await conn.execute(FORGET, row["id"], row["storage_id"], FORGOTTEN)
-        wrong += await _noted(conn, "file", rows, repair)
-        last = ids[-1]
-    return wrong
+    rows = await _wrong(conn, STRAYS, after, until)
+    if repair:
+        for row in rows:
+            await conn.execute(FORGET, row["id"], row["storage_id"], FORGOTTEN)
+    return await _noted(conn, "file", rows, repair)
 
 
 async def _noted(conn: Connection, whose: str, rows: Sequence[Any], repair: bool) -> list[Difference]:

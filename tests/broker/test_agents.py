@@ -9,6 +9,7 @@ from prodchain.broker import generation
 from prodchain.broker.agents import Agents
 from prodchain.broker.database import Connection
 from prodchain.broker.settings import Settings
+from prodchain.catalog import folding
 
 from .world import World, evgen, sim
 
@@ -37,3 +38,25 @@ async def test_agents_go_on_after_an_error_that_nobody_foresaw(
     await running
     assert await world.states(good) == ["activated"] * 4
     assert await world.states(bad) == []
+
+
+async def test_summing_up_takes_turns_even_while_counters_change(
+    world: World, database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    turns = 0
+    begun = asyncio.Event()
+
+    async def always_something(_: Connection) -> int:
+        nonlocal turns
+        turns += 1
+        begun.set()
+        return 5
+
+    monkeypatch.setattr(folding, "fold", always_something)
+    agents = Agents(world.pool, Settings(home=tmp_path, database_url=database_url))
+    running = asyncio.create_task(agents.run())
+    await begun.wait()
+    await asyncio.sleep(0.5)
+    agents.stop()
+    await running
+    assert turns == 1

@@ -1,5 +1,9 @@
 """Counters are proven against the rows, and mended; what is folded stays the same."""
 
+import asyncio
+
+import asyncpg
+
 from prodchain.catalog import folding, history, holds, recount, replicas, subscriptions
 from prodchain.catalog.connection import Connection, Pool
 from prodchain.catalog.models import DatasetKind
@@ -91,6 +95,22 @@ async def test_the_nightly_recount_runs_once_a_day_and_tells(database: Pool, sat
         assert [event.text for event in await history.of(conn, recount.NIGHT, limit=1)] == [
             "2 datasets: 0 differences"
         ]
+
+
+async def test_a_recount_that_takes_long_is_not_ended_by_the_database(
+    database: Pool, database_url: str, satisfied: list[str]
+) -> None:
+    async with database.acquire() as conn, conn.transaction():
+        await small_world(conn)
+        await conn.execute("UPDATE dataset SET files = 9 WHERE id = 1")
+    settings = {"idle_in_transaction_session_timeout": "300"}
+    async with asyncpg.create_pool(database_url, min_size=1, max_size=3, server_settings=settings) as pool:
+        async with database.acquire() as busy, busy.transaction():
+            await busy.execute("SELECT FROM dataset WHERE id = 1 FOR UPDATE")
+            recounting = asyncio.create_task(recount.nightly(pool))
+            await asyncio.sleep(1)
+        assert await recounting == 1
+        assert await recount.nightly(pool) == 0, "it was done"
 
 
 async def test_folding_keeps_the_sums_and_leaves_one_row_each(conn: Connection) -> None:
