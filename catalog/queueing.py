@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from .connection import Connection
 
@@ -22,6 +22,8 @@ class Terms:
 
 
 ANYBODY = Terms()
+NEAR = timedelta(minutes=1)
+"""How long before its next try a copy is looked at once more: longer than the time between two sweeps."""
 
 QUEUE = """
 INSERT INTO transfer (file_id, storage_id, state, bytes, attempts, owner, priority, sources)
@@ -77,7 +79,8 @@ SELECT count(*) FROM gone
 WAITING = f"""
 SELECT t.storage_id, array_agg(t.file_id) AS file_ids FROM (
     SELECT t.storage_id, t.file_id FROM transfer t
-    WHERE t.state = 'queued' AND t.phase = 'waiting' AND NOT {WISHED} LIMIT $1
+    WHERE t.state = 'queued' AND t.phase = 'waiting' AND t.not_before <= now() + $2::interval AND NOT {WISHED}
+    LIMIT $1
 ) t GROUP BY t.storage_id ORDER BY t.storage_id
 """  # noqa: S608
 AGAIN = """
@@ -122,12 +125,12 @@ async def withdraw(conn: Connection, storage_id: int, file_ids: Sequence[int]) -
 
 
 async def sweep(conn: Connection, limit: int = 1000) -> int:
-    """Take back copies that failed after their wish had ended; looks at those that wait for another try.
+    """Take back copies that failed after their wish had ended; looks at those whose next try is near.
 
-    Returns 0 when that were all.
+    So each is looked at before each try, however many wait long. Returns 0 when that were all.
     """
     count = 0
-    for row in await conn.fetch(WAITING, limit):
+    for row in await conn.fetch(WAITING, limit, NEAR):
         await lock(conn, row["storage_id"], row["file_ids"])
         count += await withdraw(conn, row["storage_id"], row["file_ids"])
     return count // limit
