@@ -58,6 +58,20 @@ FROM (
 ) idle
 WHERE r.file_id = idle.file_id AND r.storage_id = idle.storage_id
 """  # noqa: S608 - text of this module
+# Of wishes that have ended: what was brought for them, and is not wished for in another dataset. Rows that somebody
+# has in hand are left alone: nobody waits here for who deletes, or the other way round.
+RELEASE = f"""
+UPDATE replica r SET tombstone_at = now()
+FROM (
+    SELECT r.file_id, r.storage_id
+    FROM subscription s JOIN dataset_file m ON m.dataset_id = s.dataset_id
+    JOIN replica r ON r.file_id = m.file_id AND r.storage_id = s.storage_id
+    WHERE s.id = ANY($1::bigint[]) AND r.tombstone_at IS NULL AND NOT {WANTED}
+      AND EXISTS (SELECT FROM transfer t WHERE t.file_id = r.file_id AND t.storage_id = r.storage_id)
+    ORDER BY r.file_id, r.storage_id FOR UPDATE OF r SKIP LOCKED
+) idle
+WHERE r.file_id = idle.file_id AND r.storage_id = idle.storage_id
+"""  # noqa: S608 - text of this module
 
 
 async def keep(conn: Connection, dataset_id: int, storage_id: int) -> None:
@@ -78,3 +92,8 @@ async def move_on(conn: Connection, uses: Sequence[tuple[int, int]]) -> None:
 async def put(conn: Connection, gone: Sequence[tuple[int, int]]) -> None:
     """Datasets have let these files go: copies that nobody wishes for may be deleted from now on."""
     await conn.execute(PUT, [dataset for dataset, _ in gone], [file for _, file in gone])
+
+
+async def release(conn: Connection, wish_ids: Sequence[int]) -> None:
+    """These wishes have ended: the copies that were made for them may go when space is wanted."""
+    await conn.execute(RELEASE, wish_ids)

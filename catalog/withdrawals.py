@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from . import containerwishes, history, holds, queueing, subscriptions
+from . import containerwishes, history, holds, queueing, subscriptions, tombstones
 from .connection import Connection
 from .errors import DatasetNeeded
 from .models import BOOKKEEPING, Subscription, SubscriptionState
@@ -104,3 +104,4 @@ async def _withdraw(conn: Connection, wish_ids: Sequence[int], state: Subscripti
     await conn.execute(END, wish_ids, state)
     for row in lacking:
         await queueing.withdraw(conn, row["storage_id"], row["file_ids"])
+    await tombstones.release(conn, wish_ids)

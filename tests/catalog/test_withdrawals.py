@@ -1,8 +1,11 @@
 """Wishes that end while others begin: nobody's copy is taken back with somebody else's."""
 
 import asyncio
+from collections.abc import Sequence
 
-from prodchain.catalog import progress, replicas, subscriptions, withdrawals
+import pytest
+
+from prodchain.catalog import hooks, progress, purging, replicas, subscriptions, withdrawals
 from prodchain.catalog.connection import Connection, Pool
 
 from .material import new_dataset, new_files, new_storages
@@ -37,6 +40,42 @@ async def test_a_wish_that_ends_while_another_for_the_same_files_begins_takes_no
         last = new
     await end(last)
     assert await database.fetchval("SELECT count(*) FROM transfer") == 0
+
+
+async def test_what_was_copied_for_a_wish_that_ended_goes_when_space_is_wanted(
+    conn: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def nobody(conn: Connection, storage_id: int, file_ids: Sequence[int]) -> dict[int, str]:
+        return {}
+
+    async def nothing(conn: Connection, storage_id: int, file_ids: Sequence[int]) -> list[tuple[str, int]]:
+        return []
+
+    monkeypatch.setattr(hooks, "reads", nobody)
+    monkeypatch.setattr(hooks, "removed", nothing)
+    here, there = await new_storages(conn, "file:/a", "file:/b")
+    ids = await new_files(conn, 3)
+    await replicas.arrive(conn, here, ids)
+    await replicas.arrive(conn, there, ids[:1])  # somebody put it there
+    one, other = await new_dataset(conn, "user.ada.one", ids), await new_dataset(conn, "user.ada.other", ids[2:])
+    for dataset in (one, other):
+        await subscriptions.subscribe(conn, dataset, there)
+    await replicas.arrive(conn, there, ids[1:])
+
+    await withdrawals.cancel(conn, one, there)
+    assert await may_go(conn) == [(ids[1], there)]
+    assert await purging.reap(conn, there) == 0, "space is not wanted"
+    await conn.execute("UPDATE storage SET capacity_bytes = 1, min_free_bytes = 1")
+    assert await purging.reap(conn, there) == 1
+    await withdrawals.cancel(conn, other, there)
+    assert await may_go(conn) == [(ids[2], there)]
+    await subscriptions.subscribe(conn, other, there)
+    assert await may_go(conn) == []
+
+
+async def may_go(conn: Connection) -> list[tuple[int, int]]:
+    rows = await conn.fetch("SELECT file_id, storage_id FROM replica WHERE tombstone_at IS NOT NULL ORDER BY file_id")
+    return [(row["file_id"], row["storage_id"]) for row in rows]
 
 
 async def test_the_summary_reads_what_is_active_only(conn: Connection) -> None:
