@@ -71,7 +71,6 @@ WHERE h.id = counted.hold_id
 """
 LOCK_HOLDERS = "SELECT id FROM hold WHERE holder = ANY($1::text[]) ORDER BY id FOR UPDATE"
 DROP = "DELETE FROM hold WHERE holder = ANY($1::text[])"
-NEEDING = "SELECT holder FROM hold WHERE dataset_id = $1 ORDER BY id"
 
 
 async def place(
@@ -126,8 +125,3 @@ async def drop(conn: Connection, holders: Sequence[str]) -> None:
 async def lock(conn: Connection, holders: Sequence[str]) -> None:
     """Keep arrivals from counting these down until the transaction ends."""
     await conn.execute(LOCK_HOLDERS, holders)
-
-
-async def needing(conn: Connection, dataset_id: int) -> list[str]:
-    """Who needs the dataset: every holder that has not let go, satisfied or not."""
-    return [row["holder"] for row in await conn.fetch(NEEDING, dataset_id)]

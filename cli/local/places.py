@@ -11,6 +11,7 @@ from pathlib import Path
 
 from ..errors import CliError
 from .accounts import service_account
+from .home import write
 
 SYSTEM = Path("/var/lib/prodchain")
 """As root the data lives here: the database's account could not enter a private home such as /root."""
@@ -53,7 +54,7 @@ def place_of(data: Path) -> Place:
     base = SYSTEM / location(data)
     base.mkdir(mode=0o700, exist_ok=True)
     os.chown(base, account.pw_uid, account.pw_gid)
-    write_private(base / "home", str(data))  # lets an administrator find databases whose home is gone
+    write(base / "home", str(data))  # lets an administrator find databases whose home is gone
     return Place(data, base, account)
 
 
@@ -62,23 +63,13 @@ def location(data: Path) -> str:
     is moved, and a home that is deleted and made again never finds the database of the old one."""
     note = data / "location"
     if not note.exists():
-        write_private(note, secrets.token_hex(8))
+        write(note, secrets.token_hex(8))
     name = note.read_text()
     if not re.fullmatch("[0-9a-f]{16}", name):
         raise CliError(
             f"{note} does not name a database", object=str(note), hint="restore the file, or choose another --home"
         )
     return name
-
-
-def write_private(path: Path, text: str) -> None:
-    """Write a file that only its owner reads, all of it or nothing."""
-    unfinished = path.with_name(f".{path.name}-{secrets.token_hex(4)}")
-    with os.fdopen(os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    unfinished.rename(path)
 
 
 def socket_folder(place: Place) -> Path:
@@ -93,7 +84,7 @@ def socket_folder(place: Place) -> Path:
     if note.exists() and is_private(Path(note.read_text())):
         return Path(note.read_text())
     short = Path(tempfile.mkdtemp(prefix="prodchain-", dir=os.environ.get("XDG_RUNTIME_DIR") or "/tmp"))  # noqa: S108
-    write_private(note, str(short))
+    write(note, str(short))
     return short
 
 

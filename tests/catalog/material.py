@@ -42,3 +42,9 @@ async def new_dataset(
     if file_ids:
         await datasets.add_files(conn, dataset.id, file_ids)
     return dataset.id
+
+
+async def holders_of(conn: Connection, dataset_id: int) -> list[str]:
+    """Who holds the dataset, satisfied or not."""
+    rows = await conn.fetch("SELECT holder FROM hold WHERE dataset_id = $1 ORDER BY id", dataset_id)
+    return [row["holder"] for row in rows]

@@ -13,7 +13,7 @@ from prodchain.catalog.errors import HookMissing
 from prodchain.catalog.holds import NewHold
 
 from .conftest import Run
-from .material import new_dataset, new_files, new_storages
+from .material import holders_of, new_dataset, new_files, new_storages
 
 
 async def test_the_last_arrival_tells_the_holder_once(conn: Connection, satisfied: list[str]) -> None:
@@ -65,10 +65,10 @@ async def test_who_needs_a_dataset_is_known_until_they_let_go(conn: Connection, 
     wishes = [NewHold(f"job:{n}", here, files, dataset) for n in (1, 2)]
     assert await holds.place_many(conn, wishes) == {"job:1": 2, "job:2": 2}
     await replicas.arrive(conn, here, files)
-    assert await holds.needing(conn, dataset) == ["job:1", "job:2"]
+    assert await holders_of(conn, dataset) == ["job:1", "job:2"]
     await holds.drop(conn, ["job:1", "unknown"])
     await holds.drop(conn, ["job:1"])
-    assert await holds.needing(conn, dataset) == ["job:2"]
+    assert await holders_of(conn, dataset) == ["job:2"]
 
 
 async def test_who_let_go_is_not_told(conn: Connection, satisfied: list[str]) -> None:

@@ -6,12 +6,12 @@ import json
 import asyncpg
 import pytest
 
-from prodchain.catalog import datasets, files, history, holds, names, quotas, replicas, subscriptions
+from prodchain.catalog import datasets, files, history, names, quotas, replicas, subscriptions
 from prodchain.catalog.connection import Connection, Pool
 from prodchain.catalog.errors import QuotaExceeded, StorageFull
 from prodchain.catalog.models import DatasetKind
 
-from .material import new_dataset, new_file, new_storages
+from .material import holders_of, new_dataset, new_file, new_storages
 
 
 async def sized_files(conn: Connection, *sizes: int, first: int = 1) -> list[int]:
@@ -154,7 +154,7 @@ async def test_a_wish_for_what_is_there_now_is_charged_for_that_only(conn: Conne
     await datasets.add_files(conn, dataset, ids)
     (use,) = await quotas.of(conn, "ada")
     assert use.moving == 40
-    assert await holds.needing(conn, dataset) == [subscriptions.holder(wish.id or 0)]
+    assert await holders_of(conn, dataset) == [subscriptions.holder(wish.id or 0)]
 
 
 async def test_history_costs_a_check_nothing(database_url: str) -> None:

@@ -22,7 +22,7 @@ from prodchain.catalog.connection import Connection, Pool
 from prodchain.catalog.errors import BadExpression, DatasetDeleted, DatasetNeeded, DatasetNotFound, StorageFull
 from prodchain.catalog.models import DatasetKind
 
-from .material import new_dataset, new_files, new_storages
+from .material import holders_of, new_dataset, new_files, new_storages
 
 PAST = datetime(2020, 1, 1, tzinfo=UTC)
 
@@ -125,7 +125,7 @@ async def test_a_wish_for_what_is_there_now_ends_with_exactly_that(conn: Connect
     assert await state(conn, dataset, there) == "active"
     await replicas.arrive(conn, there, ids[1:2])
     assert await state(conn, dataset, there) == "done"
-    assert await holds.needing(conn, dataset) == []
+    assert await holders_of(conn, dataset) == []
     more = await new_files(conn, 1, first=9)
     await datasets.add_files(conn, dataset, more)
     assert await queued(conn, there) == []
