@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
-from . import links, replicas, routing
+from . import files, garbage, links, replicas, routing
 from .connection import Connection
 from .leasing import Leased, lease
 from .links import LinkFacts
@@ -94,6 +94,11 @@ FROM (
 ) mine
 WHERE t.file_id = mine.file_id AND t.storage_id = mine.storage_id
 """
+WANTED = """
+SELECT file_id FROM transfer WHERE storage_id = $1 AND file_id = ANY($2::bigint[]) AND state = 'queued'
+UNION
+SELECT file_id FROM replica WHERE storage_id = $1 AND file_id = ANY($2::bigint[])
+"""
 METHODS = """
 UPDATE transfer t SET method = c.method
 FROM unnest($2::bigint[], $3::text[]) AS c (file_id, method)
@@ -145,7 +150,16 @@ async def extend(conn: Connection, worker: str, batches: Sequence[int], time: ti
 
 
 async def done(conn: Connection, source_id: int, storage_id: int, copies: Sequence[Copied]) -> list[int]:
-    """Record verified copies of one link, whoever has the lease now; the new ones' ids (replicas.arrive)."""
+    """Record verified copies of one link, whoever has the lease now; the new ones' ids (replicas.arrive).
+
+    A copy that was taken back while its mover had lost touch is none: its bytes may have been deleted as garbage, and
+    are so again.
+    """
+    ids = [copy.file_id for copy in copies]
+    await files.lock(conn, ids)  # which garbage is deleted under
+    wanted = {row["file_id"] for row in await conn.fetch(WANTED, storage_id, ids)}
+    await garbage.add(conn, storage_id, [file for file in ids if file not in wanted])
+    copies = [copy for copy in copies if copy.file_id in wanted]
     new = await replicas.arrive(conn, storage_id, [copy.file_id for copy in copies])
     await conn.execute(METHODS, storage_id, [copy.file_id for copy in copies], [copy.method for copy in copies])
     moved = [copy for copy in copies if copy.method != "there"]

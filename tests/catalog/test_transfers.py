@@ -56,6 +56,20 @@ async def test_priority_comes_first_then_size_then_age(conn: Connection) -> None
     assert await lease(conn) == []
 
 
+async def test_a_copy_that_was_taken_back_while_its_mover_was_out_of_touch_is_none(conn: Connection) -> None:
+    a, b = await storages(conn, 2)
+    (one,) = await big_files(conn, 1)
+    await replicas.arrive(conn, a, [one])
+    await queueing.queue(conn, b, [one])
+    await lease(conn)
+    await due_now(conn)
+    assert await queueing.withdraw(conn, b, [one]) == 1
+    await conn.execute("DELETE FROM garbage")  # it was collected, and with it what the mover had written
+    assert await transfers.done(conn, a, b, [Copied(one, "local", 1, 0.5)]) == []
+    assert await conn.fetchval("SELECT count(*) FROM replica WHERE storage_id = $1", b) == 0
+    assert await conn.fetchval("SELECT storage_id FROM garbage") == b, "what it wrote afterwards goes too"
+
+
 async def test_a_link_leaves_some_of_a_storage_and_of_a_mover_to_others(conn: Connection) -> None:
     a, slow, other = await storages(conn, 3)
     ids = await big_files(conn, 20)
