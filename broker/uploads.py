@@ -8,7 +8,7 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from prodchain.catalog import datasets, files, quotas, replicas, storage
+from prodchain.catalog import datasets, files, garbage, quotas, replicas, storage, tombstones
 from prodchain.catalog.errors import BadStorage, ChecksumMismatch, DatasetConflict, FileConflict, FileMissing
 from prodchain.catalog.files import NewFile
 from prodchain.catalog.models import BOOKKEEPING, DatasetKind, DatasetState
@@ -83,6 +83,12 @@ FROM file f LEFT JOIN replica r ON r.file_id = f.id AND r.storage_id = $3
 WHERE f.scope = $1 AND f.name = ANY($2)
 """
 
+_GONE = """
+SELECT f.scope || ':' || f.name FROM file f
+WHERE f.id = ANY($2::bigint[]) AND NOT EXISTS (SELECT FROM replica r WHERE r.file_id = f.id AND r.storage_id = $1)
+ORDER BY f.id LIMIT 1
+"""
+
 
 async def plan(conn: Connection, upload: Upload, owner: str) -> View:
     """Where each file goes; ``present`` says that it is there already. Changes nothing.
@@ -97,12 +103,12 @@ async def plan(conn: Connection, upload: Upload, owner: str) -> View:
 
 async def commit(pool: Pool, upload: Upload, owner: str) -> Did:
     """Read every file at the storage, then register all in one transaction, or none; repeating changes nothing."""
-    did = upload.did()
-    async with connection(pool) as conn:
+    did, new = upload.did(), upload.new_files()
+    async with connection(pool) as conn, conn.transaction():
         place, storage_id = await _plan(conn, upload, owner)
+        await garbage.spare(conn, storage_id, [file.did for file in new])
     # Hours may go by here: no connection is held.
     missing = {item["name"]: item["url"] for item in place["files"] if not item["present"]}
-    new = upload.new_files()
     await _verify([(file, missing[file.did.name]) for file in new if file.did.name in missing])
     async with connection(pool) as conn, conn.transaction():
         dataset = await datasets.create(conn, did, upload.kind, owner)
@@ -111,6 +117,9 @@ async def commit(pool: Pool, upload: Upload, owner: str) -> Did:
         await datasets.add_files(conn, dataset.id, ids)
         brought = sum(file.bytes for file in new if file.did.name in missing)
         await quotas.check(conn, owner, storage_id, brought, apart_from=[dataset.id])
+        unread = [key for key, file in zip(ids, new, strict=True) if file.did.name not in missing]
+        await _refuse_gone(conn, storage_id, unread)
+        await tombstones.keep_files(conn, storage_id, ids)
         await replicas.arrive(conn, storage_id, ids)
     return did
 
@@ -174,6 +183,17 @@ async def _refuse_others(conn: Connection, did: Did, kind: DatasetKind, owner: s
     datasets.refuse_deleted(dataset)
     if dataset.state == DatasetState.CLOSED and await conn.fetchval(_STRANGERS, dataset.id, did.scope, names):
         raise datasets.closed(did)
+
+
+async def _refuse_gone(conn: Connection, storage_id: int, ids: Sequence[int]) -> None:
+    """What was there already was not read: it must still be there."""
+    gone = await conn.fetchval(_GONE, storage_id, ids)
+    if gone is not None:
+        raise FileMissing(
+            f"the copy of {gone} was deleted while other files were read",
+            object=gone,
+            hint="put it again: nothing was registered",
+        )
 
 
 async def _verify(wanted: Sequence[tuple[NewFile, str]]) -> None:

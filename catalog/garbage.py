@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from datetime import timedelta
 from typing import Any, NamedTuple
 
 from . import storage
@@ -38,6 +39,14 @@ SELECT g.id FROM garbage g JOIN file f USING (scope, name)
 JOIN replica r ON r.file_id = f.id AND r.storage_id = g.storage_id
 WHERE g.id = ANY($1::bigint[])
 """
+SPARE = """
+UPDATE garbage g SET not_before = now() + $4::interval
+FROM (
+    SELECT id FROM garbage JOIN unnest($2::text[], $3::text[]) AS brought (scope, name) USING (scope, name)
+    WHERE storage_id = $1 AND not_before < now() + $4::interval ORDER BY id FOR UPDATE OF garbage
+) spared
+WHERE g.id = spared.id
+"""
 FORGET = "DELETE FROM garbage WHERE id = ANY($1::bigint[])"
 LATER = """
 UPDATE garbage g SET attempts = g.attempts + 1, error = late.error, not_before = now() + make_interval(mins => $3)
@@ -46,6 +55,7 @@ FROM unnest($1::bigint[], $2::text[]) AS late (id, error) WHERE g.id = late.id
 RETRY_MIN = 5
 AT_ONCE = 8
 """Deletions that run side by side: one takes a round trip or more, whatever the file's size."""
+SPARED = timedelta(days=1)
 AWAKE_S = 10.0
 """The database ends sessions that are idle in a transaction; servers may be slower than it is patient."""
 
@@ -60,6 +70,11 @@ class Collected(NamedTuple):
 async def add(conn: Connection, storage_id: int, file_ids: Sequence[int]) -> None:
     """Let the bytes of these files be deleted at the storage, unless copies are registered there again by then."""
     await conn.execute(ADD, storage_id, file_ids)
+
+
+async def spare(conn: Connection, storage_id: int, dids: Sequence[Did]) -> None:
+    """Somebody has put files there that are about to be registered: what is garbage of them waits for a day."""
+    await conn.execute(SPARE, storage_id, [did.scope for did in dids], [did.name for did in dids], SPARED)
 
 
 async def due(conn: Connection) -> list[int]:

@@ -2,12 +2,17 @@
 
 import uuid
 import zlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from prodchain.broker import uploads
+from prodchain.catalog import replicas
+from prodchain.catalog.files import NewFile
 from prodchain.catalog.models import DatasetKind
+from prodchain.catalog.mover import Mover
 
 from ..world import evgen
 from .conftest import Broker, problem
@@ -35,6 +40,10 @@ def store(places: dict[str, Any], content: dict[str, bytes] = CONTENT) -> None:
         path = Path(item["url"].removeprefix("file:"))
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content[item["name"]])
+
+
+def stored(places: dict[str, Any]) -> bool:
+    return all(Path(item["url"].removeprefix("file:")).exists() for item in places["files"])
 
 
 async def test_an_upload_is_planned_stored_and_committed_and_may_be_repeated(broker: Broker) -> None:
@@ -155,3 +164,58 @@ async def test_another_storage_may_be_named_unless_it_is_read_only(broker: Broke
     await broker.world.pool.execute("UPDATE storage SET writable = false WHERE name = 'B-DISK'")
     answer = await broker.post("/api/uploads", upload(storage="B-DISK"), token)
     assert (answer.status_code, problem(answer)["code"]) == (409, "bad-storage")
+
+
+async def test_a_copy_that_goes_while_others_are_read_is_not_registered_again(
+    broker: Broker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    token = await broker.token("user", "ann")
+    store((await broker.post("/api/uploads", upload(), token)).json())
+    one = upload(files=upload()["files"][:1])
+    assert (await broker.post("/api/uploads/commit", one, token)).status_code == 200
+    verify = uploads._verify
+
+    async def meanwhile(wanted: Sequence[tuple[NewFile, str]]) -> None:
+        await verify(wanted)
+        async with broker.world.pool.acquire() as conn, conn.transaction():
+            await replicas.remove(conn, *await conn.fetchrow("SELECT storage_id, ARRAY[file_id] FROM replica"))
+
+    monkeypatch.setattr(uploads, "_verify", meanwhile)
+    refused = problem(await broker.post("/api/uploads/commit", upload(), token))
+    assert (refused["code"], refused["object"]) == ("file-missing", "user.ann:one.root")
+    monkeypatch.undo()
+    assert (await broker.post("/api/uploads/commit", upload(), token)).json()["replicas"][0]["files"] == 2
+
+
+async def test_what_was_garbage_is_not_deleted_between_its_reading_and_its_registration(
+    broker: Broker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    token = await broker.token("user", "ann")
+    places = (await broker.post("/api/uploads", upload(), token)).json()
+    store(places)
+    for name in CONTENT:
+        await broker.world.pool.execute(
+            "INSERT INTO garbage (storage_id, scope, name) SELECT id, 'user.ann', $1 FROM storage WHERE home", name
+        )
+    verify = uploads._verify
+
+    async def meanwhile(wanted: Sequence[tuple[NewFile, str]]) -> None:
+        await verify(wanted)
+        await Mover(broker.world.pool, "mover").clean()
+
+    monkeypatch.setattr(uploads, "_verify", meanwhile)
+    assert (await broker.post("/api/uploads/commit", upload(), token)).status_code == 200
+    assert stored(places)
+    await broker.world.pool.execute("UPDATE garbage SET not_before = now()")
+    await Mover(broker.world.pool, "mover").clean()
+    assert await broker.world.pool.fetchval("SELECT count(*) FROM garbage") == 0
+    assert stored(places)
+
+
+async def test_a_file_that_is_brought_again_is_no_cached_copy(broker: Broker) -> None:
+    token = await broker.token("user", "ann")
+    store((await broker.post("/api/uploads", upload(), token)).json())
+    await broker.post("/api/uploads/commit", upload(), token)
+    await broker.world.pool.execute("UPDATE replica SET tombstone_at = now()")
+    await broker.post("/api/uploads/commit", upload(), token)
+    assert await broker.world.pool.fetchval("SELECT count(tombstone_at) FROM replica") == 0
