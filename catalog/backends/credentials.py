@@ -10,6 +10,7 @@ A TOML file, one table for each server, found by ``PRODCHAIN_STORAGE_CREDENTIALS
 Tokens and proxies live for hours: whoever renews one writes its file again, and the next use of the server sees it.
 """
 
+import logging
 import os
 import tomllib
 from functools import lru_cache
@@ -17,6 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import BadStorage
+
+log = logging.getLogger("prodchain.storage")
 
 VARIABLE = "PRODCHAIN_STORAGE_CREDENTIALS"
 NAME_A_FILE = ("ca", "cert", "proxy")
@@ -67,6 +70,8 @@ def _table(server: str) -> dict[str, Any]:
 @lru_cache(maxsize=2)
 def _tables(path: Path, _: int) -> dict[str, dict[str, Any]]:
     try:
+        if path.stat().st_mode & 0o077:
+            log.warning("%s can be read by others: chmod 600 %s", path, path)
         return tomllib.loads(path.read_text())
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise _unreadable(str(path), error) from None
