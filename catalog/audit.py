@@ -13,6 +13,7 @@ from itertools import islice
 
 from . import backends, badreplicas, history, sites
 from .connection import Connection, Pool
+from .errors import BadStorage
 from .models import Storage
 from .names import Did, path_of
 
@@ -21,6 +22,8 @@ SLICE = 10_000
 SHOWN = 1000
 """Files of each sort that an audit names; all are counted."""
 SORTS = ("dark", "lost", "wrong_size", "partial")
+LONG_S = 3600.0
+"""A large storage is compared by one statement, which may take longer than others."""
 DARK_DAYS = 1
 """Dark files that are given up wait so long for somebody to register them after all."""
 
@@ -110,7 +113,8 @@ async def compare(pool: Pool, name: str, *, actor: str = "", declare: bool = Fal
         try:
             await conn.execute(CREATE)
             await _list(conn, storage.url)
-            await conn.execute(COMPARE.format(storage=storage.id, began=f"'{began.isoformat()}'::timestamptz"))
+            compare = COMPARE.format(storage=storage.id, began=f"'{began.isoformat()}'::timestamptz")
+            await conn.execute(compare, timeout=LONG_S)
             counts = dict.fromkeys(SORTS, 0) | {row["sort"]: row["files"] for row in await conn.fetch(COUNTS)}
             found = Audit(
                 name, began, await conn.fetchval(LISTED), await conn.fetchval(REGISTERED, storage.id), counts
@@ -119,6 +123,7 @@ async def compare(pool: Pool, name: str, *, actor: str = "", declare: bool = Fal
                 rows = await conn.fetch(SOME, [sort], "", SHOWN)
                 found.files[sort] = [Odd(row["path"], row["there"], row["known"]) for row in rows]
             if declare:
+                _refuse_empty(found)
                 found.declared_bad = await _declare(conn, storage, actor)
             if give_up:
                 found.given_up = await _give_up(conn, storage, actor)
@@ -140,6 +145,16 @@ def _entries(url: str) -> Iterator[tuple[str, int]]:
     root = re.sub("/+", "/", f"/{place.path}/")
     for entry in place.backend.list(place.path):
         yield re.sub("/+", "/", f"/{entry.path}").removeprefix(root), entry.bytes
+
+
+def _refuse_empty(found: Audit) -> None:
+    """A storage that lists nothing is not mounted, or has another prefix: declared, all that it has would be lost."""
+    if found.registered and not found.listed:
+        raise BadStorage(
+            f"{found.storage} lists nothing, where {found.registered} copies are registered: none is declared bad",
+            object=found.storage,
+            hint="check that it is mounted and its URL right; single copies: `prodchain dataset bad`",
+        )
 
 
 async def _declare(conn: Connection, storage: Storage, actor: str) -> int:

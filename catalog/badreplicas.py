@@ -11,6 +11,9 @@ from .queueing import RECOVERY, Terms, queue
 
 MISMATCHES = 2
 """Copies that came out wrong before the source is taken to be bad: one may be the network's fault."""
+FLOOD = 100
+"""Copies of a storage that movers give up in an hour. Where more are bad, the storage does not show what it has (not
+mounted, another prefix): people decide then, with an audit."""
 
 HERE = """
 SELECT r.file_id, EXISTS (SELECT FROM replica o WHERE o.file_id = r.file_id AND o.storage_id <> $1) AS elsewhere
@@ -33,6 +36,9 @@ WHERE m.file_id = ANY($1::bigint[]) GROUP BY d.id ORDER BY d.id
 """
 SUSPECT = """
 UPDATE replica SET mismatches = mismatches + 1 WHERE file_id = $1 AND storage_id = $2 RETURNING mismatches
+"""
+RECENT = """
+SELECT count(*) FROM bad_replica WHERE storage_id = $1 AND actor = $2 AND at > now() - interval '1 hour'
 """
 FIND = """
 SELECT b.id, f.scope || ':' || f.name AS file, s.name AS storage, b.state, b.at, b.actor, b.reason
@@ -78,12 +84,20 @@ async def bad(
 
 
 async def suspect(conn: Connection, storage_id: int, file_id: int, words: str, actor: str = "mover") -> bool:
-    """A copy from here came out wrong: True if it was the one too many, and the replica is bad now."""
+    """A copy from here came out wrong: True if it was the one too many, and the replica is bad now.
+
+    Not where very many are: then the storage is in doubt, which its story says once, and its copies stay registered.
+    """
     await files.lock(conn, [file_id])
     mismatches = await conn.fetchval(SUSPECT, file_id, storage_id)
     if mismatches is None or mismatches < MISMATCHES:
         return False
-    return bool(await bad(conn, storage_id, [file_id], actor, words))
+    recent = await conn.fetchval(RECENT, storage_id, actor)
+    if recent >= FLOOD or not await bad(conn, storage_id, [file_id], actor, words):
+        return False
+    if recent + 1 == FLOOD:
+        await _doubt(conn, storage_id, actor)
+    return True
 
 
 async def find(
@@ -98,6 +112,15 @@ async def find(
     """Bad copies, newest first; ``before`` is the last id of the page before."""
     rows = await conn.fetch(FIND, state, storage_id, dataset_id, before, limit)
     return [BadReplicaView(**dict(row)) for row in rows]
+
+
+async def _doubt(conn: Connection, storage_id: int, actor: str) -> None:
+    storage = await conn.fetchval("SELECT name FROM storage WHERE id = $1", storage_id)
+    text = (
+        f"{FLOOD} copies were bad within an hour: no more are given up now. Is it all there?"
+        f" `prodchain storage audit {storage}` compares it with the catalog"
+    )
+    await history.note(conn, "doubt", storage, actor, text)
 
 
 async def _lose(conn: Connection, storage_id: int, file_ids: Sequence[int], actor: str, reason: str) -> None:

@@ -296,7 +296,10 @@ class BadReplica(SQLModel, table=True):
     """A copy that was declared or found damaged or gone, and what became of it."""
 
     __tablename__ = "bad_replica"
-    __table_args__ = (Index("bad_replica_file", "file_id", "storage_id"),)
+    __table_args__ = (
+        Index("bad_replica_file", "file_id", "storage_id"),
+        Index("bad_replica_recent", "storage_id", "at"),
+    )
 
     id: int | None = Field(default=None, sa_column=big_key())
     file_id: int = Field(sa_column=big_ref("file.id"))

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from prodchain.catalog import audit, datasets, hooks, names, replicas, sites, subscriptions
 from prodchain.catalog.audit import Audit, did_at
 from prodchain.catalog.connection import Connection, Pool
+from prodchain.catalog.errors import BadStorage
 from prodchain.catalog.names import Did, path_of
 
 from . import material
@@ -106,6 +107,15 @@ async def test_lost_copies_are_made_again_from_good_ones_when_declared(database:
         )
     assert [row["file_id"] for row in queued] == ids[:2]
     assert here == 2
+
+
+async def test_a_storage_that_lists_nothing_is_not_declared_lost(database: Pool, tmp_path: Path) -> None:
+    await stored(database, tmp_path)
+    (tmp_path / "a").rename(tmp_path / "away")
+    assert (await audit.compare(database, "DISK-A")).counts["lost"] == 4
+    with pytest.raises(BadStorage, match="lists nothing, where 4 copies are registered"):
+        await audit.compare(database, "DISK-A", actor="ops", declare=True)
+    assert await database.fetchval("SELECT count(*) FROM replica") == 4
 
 
 async def test_dark_files_of_ours_are_given_up_and_others_are_left_to_their_owner(

@@ -1,5 +1,7 @@
 """Bad copies: replaced from good ones, or their files are lost, which is said once and ends when they turn up."""
 
+import pytest
+
 from prodchain.catalog import badreplicas, datasets, history, holds, replicas, subscriptions, withdrawals
 from prodchain.catalog.connection import Connection
 
@@ -95,3 +97,22 @@ async def test_two_wrong_copies_make_the_source_bad(conn: Connection) -> None:
     assert (view.storage, view.actor, view.reason) == ("DISK-A", "mover", "adler32 differs")
     assert not await badreplicas.suspect(conn, here, ids[0], "adler32 differs")
     assert len(await badreplicas.find(conn, dataset_id=0)) == 0
+
+
+async def test_a_storage_that_shows_none_of_its_files_does_not_lose_them_all(
+    conn: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(badreplicas, "FLOOD", 3)
+    here, there = await new_storages(conn, "file:/a", "file:/b")
+    ids = await new_files(conn, 6)
+    await replicas.arrive(conn, here, ids)
+    await replicas.arrive(conn, there, ids)
+    for _ in range(badreplicas.MISMATCHES):
+        told = [await badreplicas.suspect(conn, here, file, "there is no such file") for file in ids]
+    assert told == [True] * 3 + [False] * 3
+    assert await badreplicas.suspect(conn, there, ids[0], "differs") is False
+    assert await badreplicas.suspect(conn, there, ids[0], "differs"), "other storages are not in doubt"
+    (event,) = await history.of(conn, "DISK-A")
+    assert (event.kind, event.text[:28]) == ("doubt", "3 copies were bad within an ")
+    await conn.execute("UPDATE bad_replica SET at = at - interval '2 hours'")
+    assert await badreplicas.suspect(conn, here, ids[5], "there is no such file")

@@ -111,6 +111,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id"),
     )
     op.create_index("bad_replica_file", "bad_replica", ["file_id", "storage_id"], unique=False)
+    op.create_index("bad_replica_recent", "bad_replica", ["storage_id", "at"], unique=False)
     op.create_table(
         "link",
         sa.Column("source_id", sa.SmallInteger(), nullable=False),
