@@ -1,6 +1,12 @@
 """The migrations make exactly the tables that the models describe."""
 
+import uuid
+from collections.abc import AsyncIterator
+from datetime import timedelta
+
+import asyncpg
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import Connection
@@ -8,8 +14,36 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from sqlmodel import SQLModel
 
 import prodchain.broker.models  # noqa: F401
+from prodchain.broker.database import connect
 from prodchain.broker.errors import Unavailable
-from prodchain.broker.migrate import migrate
+from prodchain.broker.migrate import configuration, migrate
+from prodchain.catalog import datasets, hooks, recount, subscriptions, transfers
+from prodchain.catalog.names import Did
+from prodchain.catalog.transfers import Copied
+
+FIRST = """
+INSERT INTO site (name) VALUES ('A'), ('B');
+INSERT INTO storage (name, site, url) VALUES ('DISK-A', 'A', 'file:///a'), ('DISK-B', 'B', 'file:///b');
+INSERT INTO file (scope, name, guid, bytes, adler32, events)
+    SELECT 'mc26', 'f' || n, gen_random_uuid(), n, '00000001', 10 FROM generate_series(1, 4) n;
+INSERT INTO dataset (scope, name, kind, owner, files, bytes, events) VALUES
+    ('mc26', 'whole', 'production', 'ada', 4, 10, 40), ('mc26', 'sent_dis.1', 'dispatch', 'prodchain', 1, 3, 10);
+INSERT INTO dataset_file SELECT 1, n FROM generate_series(1, 4) n;
+INSERT INTO dataset_file VALUES (2, 3);
+UPDATE dataset SET state = 'closed', closed_at = now();
+INSERT INTO replica (file_id, storage_id) SELECT n, 1 FROM generate_series(1, 4) n;
+INSERT INTO replica (file_id, storage_id) VALUES (1, 2);
+INSERT INTO dataset_replica VALUES (1, 1, 4, 10), (2, 1, 1, 3), (1, 2, 1, 1);
+INSERT INTO subscription (dataset_id, storage_id, state) VALUES (1, 1, 'done'), (1, 2, 'active'), (2, 2, 'active');
+INSERT INTO hold (holder, storage_id, dataset_id, missing) VALUES ('release:1', 2, 2, 1);
+INSERT INTO hold_file VALUES (1, 3, 2);
+INSERT INTO transfer (file_id, storage_id, source_id, state, bytes, attempts, error, worker, lease_until, done_at)
+VALUES
+    (1, 2, 1, 'done', 1, 1, NULL, 'old', NULL, now()), (2, 2, NULL, 'queued', 2, 0, NULL, NULL, NULL, NULL),
+    (3, 2, 1, 'queued', 3, 1, NULL, 'old', now() + interval '1 hour', NULL),
+    (4, 2, 1, 'queued', 4, 2, 'it broke off', NULL, NULL, NULL);
+"""
+"""What the first release may have left behind: copies that are done, queued, leased and failed, and who waits."""
 
 
 async def test_the_migrated_database_is_what_the_models_say(database_url: str) -> None:
@@ -29,3 +63,49 @@ async def test_migrating_a_current_database_changes_nothing(database_url: str) -
 async def test_a_database_that_is_not_there_is_said_in_words() -> None:
     with pytest.raises(Unavailable, match="the database does not answer"):
         await migrate("postgresql://me@127.0.0.1:1/none")
+
+
+@pytest.fixture
+async def first_release(postgres_url: str) -> AsyncIterator[str]:
+    """The URL of a database of the first release."""
+    name = f"first_{uuid.uuid4().hex[:12]}"
+    admin = await asyncpg.connect(postgres_url.format("postgres"))
+    await admin.execute(f"CREATE DATABASE {name}")
+    url = postgres_url.format(name)
+    engine = create_async_engine(url.replace("postgresql://", "postgresql+asyncpg://", 1))
+    async with engine.begin() as connection:
+        await connection.run_sync(lambda conn: command.upgrade(configuration(conn), "0001"))
+    await engine.dispose()
+    yield url
+    await admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
+    await admin.close()
+
+
+async def test_data_of_the_first_release_is_counted_and_goes_on(first_release: str) -> None:
+    conn = await asyncpg.connect(first_release)
+    await conn.execute(FIRST)
+    await conn.close()
+    await migrate(first_release)
+
+    pool = await connect(first_release)
+    released: list[str] = []
+
+    async def release(_: object, holders: list[str]) -> None:
+        released.extend(holders)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(hooks, "satisfied", release)
+        async with pool.acquire() as conn, conn.transaction():
+            assert await recount.check(conn) == []
+            totals = await transfers.totals(conn)
+            assert (totals.queued + totals.active, totals.failing) == (3, 1)
+            leased = await transfers.lease(conn, "new", 10, timedelta(minutes=1))
+            assert sorted(each.file_id for each in leased) == [2, 3, 4]
+            await transfers.done(conn, 1, 2, [Copied(each.file_id, "local", each.bytes, 0.1) for each in leased])
+            whole = await datasets.get(conn, Did("mc26", "whole"))
+            assert (whole.version, whole.latest, whole.deleted_at) == (1, True, None)
+            assert (await subscriptions.get(conn, whole.id or 0, 2)).state == "done"
+            assert released == ["release:1"]
+            assert await recount.check(conn) == []
+            assert (await datasets.new_version(conn, Did("mc26", "whole"), "ada")).files == 4
+    await pool.close()
