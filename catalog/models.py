@@ -265,8 +265,8 @@ class DatasetFile(SQLModel, table=True):
 class Replica(SQLModel, table=True):
     """A verified copy of a file at a storage: a row exists only after size and checksum were checked.
 
-    From ``tombstone_at`` on it may be deleted when space is wanted. ``mismatches`` counts copies from it that came
-    out wrong: at two it is bad.
+    From ``tombstone_at`` on it may be deleted when space is wanted; if that is ``-infinity`` (its file is in no
+    dataset), in any case. ``mismatches`` counts copies from it that came out wrong: at two it is bad.
     """
 
     __table_args__ = (

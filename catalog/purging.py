@@ -81,9 +81,9 @@ FROM storage s WHERE id = $1
 # Nobody's: the file is in no dataset.
 IDLE = """
 SELECT r.file_id FROM replica r
-WHERE r.storage_id = $1 AND r.tombstone_at <= now()
+WHERE r.storage_id = $1 AND r.tombstone_at = '-infinity'
   AND NOT EXISTS (SELECT FROM dataset_file m WHERE m.file_id = r.file_id)
-ORDER BY r.tombstone_at, r.file_id LIMIT $2
+LIMIT $2
 """
 CACHED = """
 SELECT r.file_id, f.bytes FROM replica r JOIN file f ON f.id = r.file_id
@@ -166,7 +166,8 @@ async def reap(conn: Connection, storage_id: int, limit: int = 1000) -> int:
 
     Copies of files in no dataset go when their tombstone says so. Others are a cache: they go where less than
     ``min_free_bytes`` is free, and only if there is another copy, the one that was used longest ago first. Nothing
-    goes that is wished for there, that ``hooks.reads`` names, or that is being copied from there.
+    goes that is wished for there, that ``hooks.reads`` names (its turn comes a day later), or that is being copied
+    from there.
     """
     storage = await conn.fetchrow(STORAGE, storage_id)
     if storage is None or not storage["deletable"]:
@@ -178,6 +179,7 @@ async def reap(conn: Connection, storage_id: int, limit: int = 1000) -> int:
     await files.lock(conn, chosen)
     free = [row["file_id"] for row in await conn.fetch(MAY_GO, storage_id, chosen)]
     read = await hooks.ask_reads(conn, storage_id, free)
+    await tombstones.move_on(conn, [(file, storage_id) for file in read])
     gone = await replicas.remove(conn, storage_id, [file for file in free if file not in read])
     if gone:
         await conn.execute("SELECT pg_notify('prodchain_work', 'clean')")

@@ -81,12 +81,12 @@ FROM hold h JOIN storage s ON s.id = h.storage_id
 CROSS JOIN LATERAL (SELECT count(*) AS files FROM hold_file f WHERE f.hold_id = h.id) rows
 WHERE h.missing <> rows.files ORDER BY h.id
 """
-# Files in no dataset, with copies that no tombstone lets go.
+# Files in no dataset, with copies that nobody lets go: at first they get a tombstone, when its time has come they go.
 STRAYS = """
 SELECT f.id, r.storage_id, f.scope || ':' || f.name AS object, s.name AS storage,
        'copies that stay for ever' AS what, 1 AS counted, 0 AS found
 FROM replica r JOIN file f ON f.id = r.file_id JOIN storage s ON s.id = r.storage_id
-WHERE r.file_id > $1 AND r.file_id <= $2 AND r.tombstone_at IS NULL
+WHERE r.file_id > $1 AND r.file_id <= $2 AND (r.tombstone_at IS NULL OR r.tombstone_at BETWEEN '1970-01-01' AND now())
   AND NOT EXISTS (SELECT FROM dataset_file m WHERE m.file_id = r.file_id)
 ORDER BY r.file_id
 """
@@ -109,7 +109,10 @@ VALUES ($1, CASE $2::text WHEN 'files' THEN $3::bigint ELSE 0 END, CASE $2 WHEN 
 """
 MEND_OWNER = "INSERT INTO owner_use (owner, storage_id, bytes) VALUES ($1, $2, $3)"
 MEND_HOLD = "UPDATE hold SET missing = missing + $2 WHERE id = $1 RETURNING holder, missing"
-FORGET = "UPDATE replica SET tombstone_at = now() + $3::interval WHERE file_id = $1 AND storage_id = $2"
+FORGET = """
+UPDATE replica SET tombstone_at = CASE WHEN tombstone_at <= now() THEN '-infinity' ELSE now() + $3::interval END
+WHERE file_id = $1 AND storage_id = $2
+"""
 LAST = "SELECT max(at) > now() - $2::interval FROM catalog_event WHERE object = $1 AND kind = 'recount'"
 
 

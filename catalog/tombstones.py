@@ -1,4 +1,8 @@
-"""Tombstones: from when on a copy may be deleted. A wish for the copy takes it away, a use moves it on."""
+"""Tombstones: from when on a copy may be deleted. A wish for the copy takes it away, a use moves it on.
+
+Copies of files that are in no dataset have the time ``-infinity``, so that they are found among any number of others
+that go only when space is wanted.
+"""
 
 from collections.abc import Sequence
 from datetime import timedelta
@@ -43,14 +47,16 @@ EXISTS (
 # Of a dataset that lets files go: copies of files that are in no other, and what was brought for it alone. What was
 # brought for a sub-dataset went to its destination, and stays; where the files were made, they are not wanted.
 PUT = f"""
-UPDATE replica r SET tombstone_at = now()
+UPDATE replica r SET tombstone_at = CASE WHEN idle.nobodys THEN '-infinity' ELSE now() END
 FROM (
-    SELECT DISTINCT r.file_id, r.storage_id
+    SELECT DISTINCT r.file_id, r.storage_id, n.nobodys
     FROM unnest($1::bigint[], $2::bigint[]) AS gone (dataset_id, file_id)
     JOIN dataset d ON d.id = gone.dataset_id JOIN replica r ON r.file_id = gone.file_id
+    CROSS JOIN LATERAL (
+        SELECT NOT EXISTS (SELECT FROM dataset_file m WHERE m.file_id = r.file_id) AS nobodys
+    ) n
     LEFT JOIN subscription s ON s.dataset_id = d.id AND s.storage_id = r.storage_id
-    WHERE r.tombstone_at IS NULL AND NOT {WANTED} AND CASE
-        WHEN NOT EXISTS (SELECT FROM dataset_file m WHERE m.file_id = r.file_id) THEN true
+    WHERE n.nobodys OR r.tombstone_at IS NULL AND NOT {WANTED} AND CASE
         WHEN d.kind = 'sub' THEN s.id IS NULL
         ELSE s.id IS NOT NULL AND EXISTS (
             SELECT FROM transfer t WHERE t.file_id = r.file_id AND t.storage_id = r.storage_id)

@@ -1,9 +1,13 @@
 """What agents look at again and again is what is due, however much there is."""
 
-from prodchain.catalog import queueing
+from datetime import timedelta
+
+import pytest
+
+from prodchain.catalog import deletion, hooks, purging, queueing, recount, replicas
 from prodchain.catalog.connection import Connection
 
-from .material import new_files, new_storages
+from .material import new_dataset, new_file, new_files, new_storages
 
 
 async def queued(conn: Connection) -> list[int]:
@@ -22,3 +26,57 @@ async def test_what_nobody_wishes_for_any_more_is_looked_at_before_its_next_try(
     await conn.execute(wait, ids[1], 1)
     await queueing.sweep(conn)
     assert await queued(conn) == []
+
+
+async def test_copies_of_files_in_no_dataset_are_found_among_any_number_of_cached_ones(
+    conn: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hooks, "needed", nobody)
+    monkeypatch.setattr(hooks, "reads", nobody)
+    (here,) = await new_storages(conn, "file:/a")
+    ids = await new_files(conn, 3)
+    await new_dataset(conn, file_ids=ids[:1])
+    doomed = await new_dataset(conn, "user.ada.doomed", ids[:2])
+    await replicas.arrive(conn, here, ids)
+    await conn.execute("UPDATE replica SET tombstone_at = now() WHERE file_id = ANY($1)", ids[:2])
+    await deletion.delete(conn, doomed, "ada", timedelta())
+    while await purging.purge(conn):
+        pass
+    await conn.execute("SET LOCAL enable_seqscan = off")
+    plan = "\n".join(row[0] for row in await conn.fetch(f"EXPLAIN {purging.IDLE}", here, 10))
+    assert "tombstone_at = '-infinity'" in next(line for line in plan.splitlines() if "Index Cond" in line)
+    assert await purging.reap(conn, here) == 1, "a cached copy of a file that nobody has any more"
+    # What nobody lets go has a week, and goes then.
+    assert [each.object for each in await recount.check(conn, repair=True)] == [f"mc26_13p6TeV:{name_of(3)}"]
+    assert await purging.reap(conn, here) == 0
+    await conn.execute("UPDATE replica SET tombstone_at = tombstone_at - interval '8 days'")
+    await recount.check(conn, repair=True)
+    assert await purging.reap(conn, here) == 1
+
+
+async def test_copies_that_jobs_read_do_not_keep_others_from_their_turn(
+    conn: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (here, home) = await new_storages(conn, "file:/a", "file:/b")
+    ids = await new_files(conn, 3)
+    await new_dataset(conn, file_ids=ids)
+    for storage in (here, home):
+        await replicas.arrive(conn, storage, ids)
+    await conn.execute("UPDATE replica SET tombstone_at = now() WHERE storage_id = $1", here)
+    await conn.execute("UPDATE storage SET capacity_bytes = 0, min_free_bytes = 100")
+
+    async def reads(*_: object) -> dict[int, str]:
+        return dict.fromkeys(ids[:2], "a job reads it")
+
+    monkeypatch.setattr(hooks, "reads", reads)
+    assert [await purging.reap(conn, here, limit=2) for _ in range(2)] == [0, 1]
+    rows = await conn.fetch("SELECT file_id FROM replica WHERE storage_id = $1 ORDER BY 1", here)
+    assert [row["file_id"] for row in rows] == ids[:2]
+
+
+async def nobody(*_: object) -> dict[int, str]:
+    return {}
+
+
+def name_of(number: int) -> str:
+    return new_file(number).did.name
