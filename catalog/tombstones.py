@@ -32,7 +32,7 @@ MOVE_ON = """
 UPDATE replica r SET tombstone_at = now() + $3::interval
 FROM (
     SELECT DISTINCT file_id, storage_id FROM unnest($1::bigint[], $2::smallint[]) AS used (file_id, storage_id)
-    JOIN replica USING (file_id, storage_id) WHERE tombstone_at IS NOT NULL
+    JOIN replica USING (file_id, storage_id) WHERE tombstone_at > '-infinity'
 ) used
 WHERE r.file_id = used.file_id AND r.storage_id = used.storage_id
 """

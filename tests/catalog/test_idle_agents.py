@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from prodchain.catalog import deletion, hooks, purging, queueing, recount, replicas
+from prodchain.catalog import deletion, holds, hooks, purging, queueing, recount, replicas
 from prodchain.catalog.connection import Connection
 
 from .material import new_dataset, new_file, new_files, new_storages
@@ -45,6 +45,7 @@ async def test_copies_of_files_in_no_dataset_are_found_among_any_number_of_cache
     await conn.execute("SET LOCAL enable_seqscan = off")
     plan = "\n".join(row[0] for row in await conn.fetch(f"EXPLAIN {purging.IDLE}", here, 10))
     assert "tombstone_at = '-infinity'" in next(line for line in plan.splitlines() if "Index Cond" in line)
+    await holds.place(conn, "release:1", here, ids[1:2])
     assert await purging.reap(conn, here) == 1, "a cached copy of a file that nobody has any more"
     # What nobody lets go has a week, and goes then.
     assert [each.object for each in await recount.check(conn, repair=True)] == [f"mc26_13p6TeV:{name_of(3)}"]
