@@ -110,6 +110,7 @@ def _some(listing: Listing, pattern: str | None) -> Iterator[Document]:
         if pattern:
             hint = "`prodchain ls` lists what there is; --all also what the system made for itself"
             raise NotFound("no dataset fits", object=pattern, hint=hint)
+        say("no dataset fits; `prodchain put` makes one, --all also shows what the system made for itself")
         return iter(())
     return chain([first], items)
 

@@ -74,7 +74,9 @@ def audit(
         raise FailedWork(
             f"{left} files at {name} are not what the catalog says",
             object=f"storage {name}",
-            hint="--declare makes lost and wrong copies again, --give-up deletes dark files after a day",
+            hint="dark files whose path is not one of prodchain's are only reported: delete them yourself"
+            if give_up and found["counts"]["dark"] > found["given_up"]
+            else "--declare makes lost and wrong copies again, --give-up deletes dark files after a day",
         )
 
 

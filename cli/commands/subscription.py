@@ -70,23 +70,27 @@ def summary() -> None:
 
 @app.command()
 def cancel(
-    id: Annotated[int, typer.Argument(metavar="ID", help="Its number.")],  # noqa: A002
+    ids: Annotated[list[int], typer.Argument(metavar="ID...", help="Their numbers.")],
     dry_run: Annotated[bool, typer.Option("--dry-run", "-n", help="Only say what would end.")] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
 ) -> None:
-    """End a wish: what is queued for nobody else is not copied; what has arrived stays.
+    """End wishes: what is queued for nobody else is not copied; what has arrived stays.
 
     Examples:
-      prodchain subscription cancel 12 --yes
+      prodchain subscription cancel 12 13 --yes
     """
     with chosen().client() as client:
-        wish = client.subscription(id)
-        what = f"the wish for {wish['dataset']} at {wish['storage']} ({wish['files_there']} of {wish['files']} there)"
+        wishes = [client.subscription(number) for number in ids]
+        what = "; ".join(
+            f"the wish for {wish['dataset']} at {wish['storage']} ({wish['files_there']} of {wish['files']} there)"
+            for wish in wishes
+        )
         if dry_run:
             say(f"would end {what}")
         else:
             confirm(f"end {what}", yes=yes)
-            wish = client.cancel_subscription(id)
-            say(f"subscription {id} is {wish['state']}")
+            wishes = [client.cancel_subscription(number) for number in ids]
+            for wish in wishes:
+                say(f"subscription {wish['id']} is {wish['state']}")
     if chosen().json:
-        show_item(wish, COLUMNS)
+        show_item({"items": wishes}, ())

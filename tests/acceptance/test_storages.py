@@ -120,8 +120,8 @@ def test_deletion_asks_who_needs_it_can_be_taken_back_and_frees_the_storages(wor
     world.complete(name, *REMOTE)
     refused = world.refused("dataset", "rm", name, "--yes")
     assert "is needed by" in refused and "the subscription at DAV-DISK" in refused
-    for wish in world.system.json("subscription", "ls", "--dataset", name)["items"]:
-        world.system.run("subscription", "cancel", str(wish["id"]), "--yes")
+    wishes = world.system.json("subscription", "ls", "--dataset", name)["items"]
+    world.system.run("subscription", "cancel", *(str(wish["id"]) for wish in wishes), "--yes")
     world.system.run("dataset", "rm", name, "--yes")
     world.system.run("dataset", "undelete", name)
     assert world.system.json("dataset", "show", name)["files"] == len(files)
