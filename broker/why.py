@@ -91,19 +91,24 @@ async def _missing(conn: Connection, holder: str, what: str) -> list[dict[str, A
     rows = await conn.fetch(
         """
         SELECT f.scope || ':' || f.name AS file, s.name AS storage, h.missing, t.state, t.error, t.attempts,
-               t.lease_until > now() AS moving,
+               t.lease_until > now() AS moving, f.lost_at IS NOT NULL AS lost,
                extract(epoch FROM t.not_before - now())::int AS next_s
         FROM hold h JOIN hold_file m ON m.hold_id = h.id JOIN file f ON f.id = m.file_id
         JOIN storage s ON s.id = m.storage_id
         LEFT JOIN transfer t ON t.file_id = m.file_id AND t.storage_id = m.storage_id
-        WHERE h.holder = $1 ORDER BY t.error NULLS LAST, f.name LIMIT 10
+        WHERE h.holder = $1 ORDER BY f.lost_at, t.error NULLS LAST, f.name LIMIT 10
         """,
         holder,
     )
     reasons = []
     for row in rows:
         where = f"{what} {row['file']} is not at {row['storage']} yet"
-        if row["error"]:
+        if row["lost"]:
+            kind, _, job = holder.partition(":")
+            kill = f", or `prodchain job kill {job}`" if kind == "release" else ""
+            remedy = f"bring a good copy, and it goes on by itself{kill}"
+            reasons.append(reason(f"{where}: it is lost, no good copy is left anywhere", remedy))
+        elif row["error"]:
             then = f", next try in {row['next_s']} s" if (row["next_s"] or 0) > 0 else ""
             reasons.append(
                 reason(

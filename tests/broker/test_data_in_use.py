@@ -4,11 +4,11 @@ from datetime import timedelta
 
 import pytest
 
-from prodchain.broker import tasks
+from prodchain.broker import tasks, why
 from prodchain.broker.database import Connection
 from prodchain.broker.errors import BadRequest
 from prodchain.broker.models import Task
-from prodchain.catalog import datasets, deletion, hooks, purging, recount, replicas
+from prodchain.catalog import badreplicas, datasets, deletion, hooks, purging, recount, replicas
 from prodchain.catalog.errors import DatasetDeleted, DatasetNeeded
 from prodchain.catalog.models import DatasetKind
 from prodchain.catalog.names import parse_did
@@ -126,6 +126,21 @@ async def test_after_the_jobs_the_dispatched_copies_are_a_cache_that_may_go(worl
     assert await world.value("SELECT count(*) FROM replica WHERE storage_id = $1", b) == 2, "the results stay"
     assert await world.value("SELECT count(*) FROM dataset WHERE kind = 'dispatch'") == 0
     assert await inside(world.pool, recount.check) == []
+
+
+async def test_a_job_that_waits_for_a_lost_file_says_so(world: World) -> None:
+    _, second = await at_b(world)
+    a = await world.value("SELECT id FROM storage WHERE name = 'A-DISK'")
+    job, file = (
+        await world.fetch(
+            "SELECT j.id, i.file_id FROM job j JOIN job_input i ON i.job_id = j.id WHERE task_id = $1 LIMIT 1",
+            second.id,
+        )
+    )[0]
+    await inside(world.pool, badreplicas.bad, a, [file], "ann", "it does not open")
+    first, *_ = (await inside(world.pool, why.job_why, job))["reasons"]
+    assert first["what"].endswith("it is lost, no good copy is left anywhere")
+    assert f"prodchain job kill {job}" in first["remedy"]
 
 
 async def test_a_copy_that_is_gone_sends_released_jobs_back_and_lets_others_wait_again(world: World) -> None:
