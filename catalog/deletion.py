@@ -57,10 +57,10 @@ WHERE d.kind IN ('dispatch', 'sub') AND (d.closed_at, d.id) > ($1, $2) AND d.clo
 ORDER BY d.closed_at, d.id LIMIT $3
 """
 STALE = """
-SELECT d.id FROM dataset d
-WHERE d.kind IN ('dispatch', 'sub') AND d.expires_at <= now() AND d.deleted_at IS NULL
-  AND NOT EXISTS (SELECT FROM hold h WHERE h.dataset_id = d.id)
-ORDER BY d.expires_at, d.id LIMIT $1
+SELECT d.id, d.expires_at FROM dataset d
+WHERE d.kind IN ('dispatch', 'sub') AND d.expires_at <= now() AND (d.expires_at, d.id) > ($1, $2)
+  AND d.deleted_at IS NULL AND NOT EXISTS (SELECT FROM hold h WHERE h.dataset_id = d.id)
+ORDER BY d.expires_at, d.id LIMIT $3
 """
 LOCK_LIVING = """
 SELECT id FROM dataset WHERE id = ANY($1::bigint[]) AND deleted_at IS NULL ORDER BY id FOR UPDATE SKIP LOCKED
@@ -135,8 +135,8 @@ async def expire(conn: Connection, limit: int = 100) -> int:
     A dispatch dataset is over when no job holds it any more, a sub-dataset when its task is; people can look at them
     for a day (LINGER). What somebody needs stays, and is looked at again.
     """
-    count = await _hide(conn, [row["id"] for row in await conn.fetch(STALE, limit)], timedelta())
-    for statement, grace, bound in ((OVER, timedelta(), [LINGER]), (PAST, GRACE, [])):
+    count = 0
+    for statement, grace, bound in ((STALE, timedelta(), []), (OVER, timedelta(), [LINGER]), (PAST, GRACE, [])):
         after = (EARLIEST, 0)
         while count < limit:
             rows = await conn.fetch(statement, *after, limit, *bound)
@@ -149,7 +149,10 @@ async def expire(conn: Connection, limit: int = 100) -> int:
 
 async def _hide(conn: Connection, dataset_ids: Sequence[int], grace: timedelta) -> int:
     """Those of them that nobody needs; a dataset that somebody is busy with comes next time."""
-    ids = [row["id"] for row in await conn.fetch(LOCK_LIVING, dataset_ids)]
+    who = await needed(conn, dataset_ids)  # asked first, as nobody may use a dataset while it is locked so
+    ids = [
+        row["id"] for row in await conn.fetch(LOCK_LIVING, [number for number in dataset_ids if number not in who])
+    ]
     who = await needed(conn, ids)
     hidden = await conn.fetch(HIDE, [number for number in ids if number not in who], grace)
     for row in hidden:

@@ -1,11 +1,13 @@
 """What agents look at again and again is what is due, however much there is."""
 
+from collections.abc import Sequence
 from datetime import timedelta
 
 import pytest
 
 from prodchain.catalog import deletion, holds, hooks, purging, queueing, recount, replicas
-from prodchain.catalog.connection import Connection
+from prodchain.catalog.connection import Connection, Pool
+from prodchain.catalog.models import DatasetKind
 
 from .material import new_dataset, new_file, new_files, new_storages
 
@@ -73,6 +75,24 @@ async def test_copies_that_jobs_read_do_not_keep_others_from_their_turn(
     assert [await purging.reap(conn, here, limit=2) for _ in range(2)] == [0, 1]
     rows = await conn.fetch("SELECT file_id FROM replica WHERE storage_id = $1 ORDER BY 1", here)
     assert [row["file_id"] for row in rows] == ids[:2]
+
+
+async def test_what_is_needed_beyond_its_lifetime_keeps_nothing_else_and_is_not_locked(
+    database: Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def needed(_: Connection, dataset_ids: Sequence[int]) -> dict[int, list[str]]:
+        return {number: ["a task"] for number in dataset_ids if number <= 2}
+
+    monkeypatch.setattr(hooks, "needed", needed)
+    async with database.acquire() as conn, conn.transaction():
+        subs = [await new_dataset(conn, f"sub_sub.{n}", kind=DatasetKind.SUB) for n in range(3)]
+        assert subs == [1, 2, 3]
+        await conn.execute("UPDATE dataset SET expires_at = now() - make_interval(hours => 9 - id::int)")
+    async with database.acquire() as conn, conn.transaction():
+        assert await deletion.expire(conn, limit=2) == 1
+        async with database.acquire() as other:
+            await other.fetch("SELECT FROM dataset WHERE id <= 2 FOR UPDATE NOWAIT")
+    assert await database.fetchval("SELECT id FROM dataset WHERE deleted_at IS NOT NULL") == 3
 
 
 async def nobody(*_: object) -> dict[int, str]:
