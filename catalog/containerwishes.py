@@ -64,10 +64,15 @@ ORDER BY s.id
 """
 
 
-async def below(conn: Connection, dataset_ids: Sequence[int]) -> list[int]:
-    """The living datasets that these are or contain; no container changes until the transaction ends."""
-    await conn.execute(LOCK)
+async def inside(conn: Connection, dataset_ids: Sequence[int]) -> list[int]:
+    """The living datasets that these are or contain now."""
     return [row["id"] for row in await conn.fetch(BELOW, dataset_ids)]
+
+
+async def below(conn: Connection, dataset_ids: Sequence[int]) -> list[int]:
+    """The same, and no container changes until the transaction ends. The caller has locked the container, if any."""
+    await conn.execute(LOCK)
+    return await inside(conn, dataset_ids)
 
 
 async def following(conn: Connection, container_id: int) -> list[Subscription]:
@@ -112,8 +117,8 @@ async def strayed(conn: Connection, container_id: int) -> list[int]:
     """Forget the parts of wishes that are no longer below their container; those that nothing else keeps alive."""
     gone: list[int] = []
     for wish in await _above(conn, [container_id]):
-        inside = await below(conn, [wish.dataset_id])
-        gone += [row["part_id"] for row in await conn.fetch(STRAYED, wish.id, inside)]
+        left = await below(conn, [wish.dataset_id])
+        gone += [row["part_id"] for row in await conn.fetch(STRAYED, wish.id, left)]
     return [row["id"] for row in await conn.fetch(ORPHANS, gone)]
 
 

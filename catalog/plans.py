@@ -53,12 +53,12 @@ async def destinations(conn: Connection, text: str) -> list[Storage]:
 async def plan(
     conn: Connection, dataset_id: int, storage_ids: Sequence[int], sources: str | None = None, owner: str = ""
 ) -> list[Plan]:
-    """What subscribing would do at each storage; keeps nothing and changes nothing."""
+    """What subscribing would do at each storage; locks nothing and changes nothing."""
     allowed = None
     if sources is not None:
         chosen = expressions.select(sources, await sites.storages(conn))
         allowed = [storage.id for storage in chosen if storage.id is not None]
-    parts = await containerwishes.below(conn, [dataset_id])
+    parts = await containerwishes.inside(conn, [dataset_id])
     return [await _plan(conn, dataset_id, parts, storage_id, allowed, owner) for storage_id in storage_ids]
 
 
@@ -107,7 +107,7 @@ async def _plan(
     refusal = ""
     if asked is not None and asked["kind"] not in BOOKKEEPING:
         try:
-            await quotas.check_wish(conn, parts, storage_id, {owner, asked["owner"]})
+            await quotas.fits(conn, parts, storage_id, {owner, asked["owner"]})
         except (QuotaExceeded, StorageFull) as error:
             refusal = str(error)
     when = await estimates.estimate(conn, parts, storage_id, (files, bytes_), sources)

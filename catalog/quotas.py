@@ -137,12 +137,37 @@ async def check(
 
     Until the transaction ends nobody else is told that the same room is free.
     """
+    await conn.execute(LOCK, [owner], storage_id)
     await _check(conn, {owner}, storage_id, bytes, apart_from)
 
 
 async def check_space(conn: Connection, storage_id: int, bytes: int) -> None:  # noqa: A002
     """StorageFull if the storage, with what is on its way to it, does not take so much more."""
     await conn.execute(LOCK_STORAGE, storage_id)
+    await _check_space(conn, storage_id, bytes)
+
+
+async def check_wish(conn: Connection, dataset_ids: Sequence[int], storage_id: int, owners: Collection[str]) -> None:
+    """Whether complete copies of the datasets fit, for their owners and for the storage; raises as above.
+
+    The caller has locked the datasets, which come first.
+    """
+    await conn.execute(LOCK, list(owners), storage_id)
+    await conn.execute(LOCK_STORAGE, storage_id)
+    await fits(conn, dataset_ids, storage_id, owners)
+
+
+async def fits(conn: Connection, dataset_ids: Sequence[int], storage_id: int, owners: Collection[str]) -> None:
+    """The same of this moment: others may be told that the same room is free."""
+    wanted: int = await conn.fetchval(MISSING, dataset_ids, storage_id)
+    if not wanted:
+        return
+    await _check(conn, owners, storage_id, wanted, dataset_ids)
+    if await conn.fetchval("SELECT capacity_bytes IS NOT NULL FROM storage WHERE id = $1", storage_id):
+        await _check_space(conn, storage_id, wanted - await conn.fetchval(QUEUED, dataset_ids, storage_id))
+
+
+async def _check_space(conn: Connection, storage_id: int, bytes: int) -> None:  # noqa: A002
     room = await space(conn, storage_id)
     if room is not None and bytes > max(room.free, 0):
         raise StorageFull(
@@ -151,16 +176,6 @@ async def check_space(conn: Connection, storage_id: int, bytes: int) -> None:  #
             object=room.storage,
             hint="delete what is no longer needed there, or choose another storage",
         )
-
-
-async def check_wish(conn: Connection, dataset_ids: Sequence[int], storage_id: int, owners: Collection[str]) -> None:
-    """Whether complete copies of the datasets fit, for their owners and for the storage; raises as above."""
-    wanted: int = await conn.fetchval(MISSING, dataset_ids, storage_id)
-    if not wanted:
-        return
-    await _check(conn, owners, storage_id, wanted, dataset_ids)
-    if await conn.fetchval("SELECT capacity_bytes IS NOT NULL FROM storage WHERE id = $1", storage_id):
-        await check_space(conn, storage_id, wanted - await conn.fetchval(QUEUED, dataset_ids, storage_id))
 
 
 async def space(conn: Connection, storage_id: int) -> Space | None:
@@ -201,8 +216,6 @@ def in_words(count: float) -> str:
 async def _check(
     conn: Connection, owners: Collection[str], storage_id: int, wanted: int, apart_from: Sequence[int]
 ) -> None:
-    if not await conn.fetch(LOCK, list(owners), storage_id):
-        return
     for row in await conn.fetch(USE, list(owners), storage_id, apart_from):
         use = QuotaUse(**dict(row))
         if wanted > 0 and use.used + use.moving + wanted > use.limit:

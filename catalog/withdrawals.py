@@ -49,6 +49,7 @@ async def cancel(conn: Connection, dataset_id: int, storage_id: int, actor: str 
     wish = await subscriptions.get(conn, dataset_id, storage_id)
     if wish.state in ALIVE:
         assert wish.id is not None
+        await conn.execute(LOCK_DATASETS, [wish.id])
         if not wish.direct and (container := await containerwishes.wished_by(conn, wish.id)):
             raise DatasetNeeded(
                 f"it is wished for as a part of {container}",
