@@ -131,7 +131,7 @@ WITH taken AS (
 ), batch AS (
     SELECT nextval('transfer_batch') AS id
 ), lost AS (
-    UPDATE transfer t SET phase = 'new', source_id = NULL FROM taken
+    UPDATE transfer t SET phase = 'new', source_id = NULL, stage_id = NULL, staged_at = NULL FROM taken
     WHERE NOT taken.there AND t.file_id = taken.file_id AND t.storage_id = taken.storage_id
 ), leased AS (
     UPDATE transfer t
@@ -153,7 +153,7 @@ FROM (SELECT file_id FROM transfer WHERE {_OF_LANE} ORDER BY {_ORDER} LIMIT $4 F
 WHERE t.file_id = first.file_id AND t.storage_id = $2 AND t.error IS DISTINCT FROM $5
 """  # noqa: S608
 LEAVE = f"""
-UPDATE transfer t SET phase = 'new', source_id = NULL
+UPDATE transfer t SET phase = 'new', source_id = NULL, stage_id = NULL, staged_at = NULL
 FROM (SELECT file_id FROM transfer WHERE {_OF_LANE} ORDER BY {_ORDER} LIMIT $4 FOR UPDATE SKIP LOCKED) left_
 WHERE t.file_id = left_.file_id AND t.storage_id = $2
 """  # noqa: S608

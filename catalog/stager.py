@@ -119,11 +119,11 @@ class _Asking:
         request = await asyncio.to_thread(api.stage, wanted) if wanted else ""
         lost = [path for path in self.files if info[path].locality == Locality.LOST]
         async with self.pool.acquire() as conn, conn.transaction():
-            for words, refused in paths.items():
-                await transfers.unstaged(conn, self.stage_id, self._ids(refused), words)
-            if lost:
+            if lost:  # locks files, so it comes first
                 words = "the tape says that it is lost"
                 await badreplicas.bad(conn, self.storage.id or 0, self._ids(lost), "", words)
+            for words, refused in paths.items():
+                await transfers.unstaged(conn, self.stage_id, self._ids(refused), words)
             await conn.execute(*((MADE, self.stage_id, request) if request else (OVER, self.stage_id, None)))
 
     def _ids(self, paths: Sequence[str]) -> list[int]:
