@@ -118,7 +118,7 @@ def test_a_server_that_dies_in_a_download_leaves_nothing_here(own: tuple[Storage
 
 
 @pytest.mark.usefixtures("impatient")
-def test_a_server_that_falls_silent_is_given_up(own: tuple[Storage, int]) -> None:
+def test_a_server_that_falls_silent_is_given_up(own: tuple[Storage, int], impatient: None) -> None:
     storage, pid = own
     storage.backend.put(storage.source(CONTENT), storage.path("file"), nobody)
 
