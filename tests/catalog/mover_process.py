@@ -55,9 +55,13 @@ async def main(url: str, worker: str) -> None:
             await asyncio.sleep(0.05)
     await working.close()
     await pool.close()
-    # Not getrusage: after exec that still has the peak of the process that started this one.
+    sys.stdout.write(str(_peak_mb()))
+
+
+def _peak_mb() -> int:
+    """Not by getrusage: after exec that still has the peak of the process that started this one."""
     (peak,) = (line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM:"))
-    sys.stdout.write(str(int(peak.split()[1]) // 1024))
+    return int(peak.split()[1]) // 1024
 
 
 if __name__ == "__main__":
