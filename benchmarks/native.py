@@ -86,7 +86,7 @@ class Root(Native):
 
 
 class Https(Native):
-    tools = "curl, then xrdadler32 here and the server's digest (many: curl -Z --parallel-max 4, unverified)"
+    tools = "curl, xrdadler32 here and the server's digest (many: curl -Z --parallel-max 4, the server's digests)"
 
     def __init__(self, server: Server) -> None:
         needs("curl", "xrdadler32")
@@ -108,14 +108,21 @@ class Https(Native):
 
     def put_all(self, folder: Path, name: str) -> None:
         self._all((f"{self.url}/{name}/{file.name}", f"upload-file = {file}") for file in files(folder))
+        self._digests(name)
 
     def get_all(self, name: str, folder: Path) -> None:
         folder.mkdir()
         names = (f"file-{number}" for number in range(self.many))
         self._all((f"{self.url}/{name}/{each}", f"output = {folder / each}") for each in names)
+        self._digests(name)
 
     many = 0
     """Files of a folder: curl does not list."""
+
+    def _digests(self, name: str) -> None:
+        """What the server has, to be compared: with what is here, which costs curl's user a second program."""
+        urls = (f"{self.url}/{name}/file-{number}" for number in range(self.many))
+        self._all((url, 'head\nheader = "Want-Digest: adler32"\noutput = /dev/null') for url in urls)
 
     def _all(self, transfers: Iterable[tuple[str, str]]) -> None:
         text = "\n".join(f"url = {url}\n{line}" for url, line in transfers)
