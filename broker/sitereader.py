@@ -5,8 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from prodchain.catalog.backends import BACKENDS
+from prodchain.catalog.sites import LinkSpec, SiteSpec
 
-from .sitespecs import GB, STATUSES, Link, Queue, Site, Storage
+from .sitespecs import GB, STATUSES, Queue, Storage
 from .tomllines import Keys
 from .tomltables import Tables
 
@@ -25,10 +26,10 @@ class Reader(Tables):
         super().__init__(document, text, name)
         self.base = base
         self.home: str | None = None
-        self.sites: list[Site] = []
+        self.sites: list[SiteSpec] = []
         self.storages: list[Storage] = []
         self.queues: list[Queue] = []
-        self.links: list[Link] = []
+        self.links: list[LinkSpec] = []
 
     def read(self) -> None:
         self.allow((), self.document, {"home", "site", "link"})
@@ -36,7 +37,7 @@ class Reader(Tables):
         for keys, table in self.tables(("site",), self.document):
             name = keys[-1]
             self.allow(keys, table, {"description", "storage", "queue"})
-            self.sites.append(Site(name, self.text(keys, table, "description", "")))
+            self.sites.append(SiteSpec(name, self.text(keys, table, "description", "")))
             self.storages += [self.storage(*each, name) for each in self.tables((*keys, "storage"), table)]
             self.queues += [self.queue(*each, name) for each in self.tables((*keys, "queue"), table)]
         for keys, targets in self.tables(("link",), self.document):
@@ -70,9 +71,9 @@ class Reader(Tables):
             self.refuse((*keys, "status"), f"status is {status!r}", f"write one of {', '.join(STATUSES)}")
         return Queue(keys[-1], site, self.text(keys, table, "storage"), status, **values)
 
-    def link(self, keys: Keys, table: dict[str, Any]) -> Link:
+    def link(self, keys: Keys, table: dict[str, Any]) -> LinkSpec:
         self.allow(keys, table, {"max_transfers"})
-        return Link(keys[-2], keys[-1], self.number(keys, table, "max_transfers", 8))
+        return LinkSpec(keys[-2], keys[-1], self.number(keys, table, "max_transfers", 8))
 
     def truth(self, keys: Keys, table: dict[str, Any], key: str) -> bool:
         value = table.get(key, True)

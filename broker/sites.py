@@ -1,7 +1,6 @@
 """The sites file becomes the tables: what is declared is made so, and every difference is told."""
 
 from collections.abc import Sequence
-from dataclasses import astuple
 from typing import Any
 
 from prodchain.catalog import sites as catalog_sites
@@ -26,7 +25,7 @@ async def apply(
         return changes
     await catalog_sites.upsert(
         conn,
-        [catalog_sites.SiteSpec(site.name, site.description) for site in file.sites],
+        file.sites,
         [
             catalog_sites.StorageSpec(
                 kind=StorageKind(s.kind),
@@ -36,7 +35,7 @@ async def apply(
             for s in file.storages
         ],
     )
-    await catalog_sites.limit_links(conn, [catalog_sites.LinkSpec(*astuple(link)) for link in file.links])
+    await catalog_sites.limit_links(conn, file.links)
     await catalog_sites.revise(conn, actor, text, changes)
     await conn.execute(
         """

@@ -2,14 +2,10 @@
 
 from dataclasses import dataclass, field
 
+from prodchain.catalog.sites import LinkSpec, SiteSpec
+
 STATUSES = ("online", "drain", "offline")
 GB = 10**9
-
-
-@dataclass(frozen=True)
-class Site:
-    name: str
-    description: str = ""
 
 
 @dataclass(frozen=True)
@@ -46,20 +42,11 @@ class Queue:
 
 
 @dataclass(frozen=True)
-class Link:
-    """The most copies at a time from one storage to another."""
-
-    source: str
-    target: str
-    max_transfers: int
-
-
-@dataclass(frozen=True)
 class SiteFile:
     """``home`` names the storage where results end up unless a task says otherwise."""
 
     home: str
-    sites: tuple[Site, ...]
+    sites: tuple[SiteSpec, ...]
     storages: tuple[Storage, ...]
     queues: tuple[Queue, ...]
-    links: tuple[Link, ...] = ()
+    links: tuple[LinkSpec, ...] = ()

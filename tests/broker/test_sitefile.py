@@ -7,7 +7,8 @@ import pytest
 
 from prodchain.broker.errors import BadSiteFile
 from prodchain.broker.sitefile import parse, parse_all, read
-from prodchain.broker.sitespecs import Link, Queue, Site, SiteFile, Storage
+from prodchain.broker.sitespecs import Queue, SiteFile, Storage
+from prodchain.catalog.sites import LinkSpec, SiteSpec
 
 GOOD = """\
 home = "A-DISK"
@@ -32,7 +33,7 @@ writable = false
 def test_a_good_file_is_sites_storages_and_queues() -> None:
     assert parse(GOOD, Path("/base")) == SiteFile(
         home="A-DISK",
-        sites=(Site("A", "here"), Site("B")),
+        sites=(SiteSpec("A", "here"), SiteSpec("B")),
         storages=(
             Storage("A-DISK", "A", "file:///base/storage/a"),
             Storage("B-TAPE", "B", "s3+https://s3.example.org/bucket/b", "tape", writable=False),
@@ -204,7 +205,7 @@ def test_a_storage_says_how_much_it_takes_and_what_it_allows() -> None:
             "A-TAPE", "A", "https://tape.example.org/archive", "tape", tape_api="https://tape.example.org/api/v1"
         ),
     )
-    assert found.links == (Link("A-TAPE", "A-DISK", 3),)
+    assert found.links == (LinkSpec("A-TAPE", "A-DISK", 3),)
 
 
 def test_a_folder_is_read_as_one_declaration(tmp_path: Path) -> None:
