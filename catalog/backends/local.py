@@ -6,9 +6,9 @@ import fcntl
 import os
 import stat
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from threading import Event
 from typing import Any, NamedTuple
@@ -159,6 +159,18 @@ def write_all(file: int, block: bytes | memoryview) -> None:
     rest = memoryview(block)
     while rest:
         rest = rest[os.write(file, rest) :]
+
+
+def received(blocks: Generator[bytes | memoryview, None, None], target: Path, told: Told) -> str:
+    """Write what comes to a new file, summed up on the way; its adler32."""
+    checksum = 1
+    with closing(blocks), created(target) as file:
+        for block in blocks:
+            with explained(str(target), "write"):
+                write_all(file, block)
+            checksum = zlib_ng.adler32(block, checksum)
+            told(len(block))
+    return f"{checksum:08x}"
 
 
 def make_folder(folder: Path | str) -> None:

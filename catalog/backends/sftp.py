@@ -19,7 +19,7 @@ from ..errors import BadStorage, CatalogError, FileMissing, StorageDenied, Stora
 from . import ssh
 from .base import BLOCK, Entry, Told
 from .credentials import renewal
-from .local import created, explained, write_all
+from .local import explained, received
 from .ssh import Broken, Channel, Refusal, string, u32
 
 IN_FLIGHT = 32
@@ -80,14 +80,7 @@ class Sftp:
         self._store(path, blocks, lambda _: None)
 
     def get(self, path: str, target: Path, told: Told) -> str:
-        checksum = 1
-        with created(target) as file, closing(self._arrivals(path)) as packets:
-            for packet in packets:
-                with explained(str(target), "write"):
-                    write_all(file, packet)
-                checksum = zlib_ng.adler32(packet, checksum)
-                told(len(packet))
-        return f"{checksum:08x}"
+        return received(self._arrivals(path), target, told)
 
     def put(self, source: Path, path: str, told: Told) -> str:
         with explained(str(source), "read"):

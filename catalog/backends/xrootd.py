@@ -8,7 +8,7 @@ the next ones are under way took half its time for 1 GiB.
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, wait
-from contextlib import closing, suppress
+from contextlib import suppress
 from pathlib import Path, PurePosixPath
 from threading import BoundedSemaphore
 from typing import IO, Any, TypeAlias, cast
@@ -23,7 +23,7 @@ from ..errors import BadStorage, CatalogError, FileMissing, StorageDenied, Stora
 from . import base, place
 from .base import SUMS_AT_ONCE, Entry, Told
 from .credentials import renewal
-from .local import created, explained, write_all
+from .local import explained, received
 
 Answer: TypeAlias = tuple[XRootDStatus, Any]
 
@@ -94,14 +94,7 @@ class XRootD:
         )
 
     def get(self, path: str, target: Path, told: Told) -> str:
-        checksum = 1
-        with closing(self._arrivals(path)) as blocks, created(target) as file:
-            for block in blocks:
-                with explained(str(target), "write"):
-                    write_all(file, block)
-                checksum = zlib_ng.adler32(block, checksum)
-                told(len(block))
-        return f"{checksum:08x}"
+        return received(self._arrivals(path), target, told)
 
     def put(self, source: Path, path: str, told: Told) -> str:
         with explained(str(source), "read"):
