@@ -224,6 +224,19 @@ class Dataset(SQLModel, table=True):
     tags: str | None = None
 
 
+class VersionFilling(SQLModel, table=True):
+    """A version of a large dataset whose members still join the next one, up to file ``walked_to`` so far."""
+
+    __tablename__ = "version_filling"
+    __table_args__ = (Index("version_filling_from", "from_id"),)
+
+    dataset_id: int = Field(
+        sa_column=Column(BigInteger, ForeignKey("dataset.id", ondelete="CASCADE"), primary_key=True)
+    )
+    from_id: int = Field(sa_column=big_ref("dataset.id"))
+    walked_to: int = big_count()
+
+
 class DatasetChild(SQLModel, table=True):
     """A dataset or container inside a container; a trigger refuses cycles."""
 
@@ -347,7 +360,8 @@ class Subscription(SQLModel, table=True):
 
     ``standing``: what joins an open dataset later follows; else it is a wish for what was there when it was made
     (while the dataset is open, a hold of ``subscription:ID`` knows which files). ``sources`` is an expression that
-    bounds where copies may come from. ``direct``: wished for itself, not only as part of a container.
+    bounds where copies may come from. ``direct``: wished for itself, not only as part of a container. ``walked_to``:
+    the file up to which the members of a large dataset are queued (of a wish that ended: taken back); None: all are.
     """
 
     __table_args__ = (
@@ -358,6 +372,7 @@ class Subscription(SQLModel, table=True):
             "expires_at",
             postgresql_where=text("state IN ('active', 'done') AND expires_at IS NOT NULL"),
         ),
+        Index("subscription_walked", "id", postgresql_where=text("walked_to IS NOT NULL")),
     )
 
     id: int | None = Field(default=None, sa_column=big_key())
@@ -372,6 +387,7 @@ class Subscription(SQLModel, table=True):
     expires_at: datetime | None = Field(default=None, sa_column=time_column(nullable=True))
     created_at: datetime = Field(default_factory=now, sa_column=time_column())
     done_at: datetime | None = Field(default=None, sa_column=time_column(nullable=True))
+    walked_to: int | None = Field(default=None, sa_type=BigInteger)
 
 
 class SubscriptionPart(SQLModel, table=True):
@@ -432,6 +448,19 @@ def _queue(phase: str, *columns: Any) -> Index:
     return Index(f"transfer_{phase}", *columns, postgresql_where=text(f"state = 'queued' AND phase = '{phase}'"))
 
 
+_SHOWN_TRANSFERS = {
+    "open": "state = 'queued'",
+    "failing": "state = 'queued' AND error IS NOT NULL",
+    "done": "state = 'done'",
+}
+
+
+def _shown(what: str, end: str) -> Index:
+    """What a list of transfers shows of one storage, by the time when it was queued."""
+    columns = (end, "queued_at", "file_id", *(("storage_id",) if end == "source_id" else ()))
+    return Index(f"transfer_{what}", *columns, postgresql_where=text(_SHOWN_TRANSFERS[what.removesuffix("_from")]))
+
+
 class Transfer(SQLModel, table=True):
     """A copy of one file to one storage, leased by one mover at a time; shared by all who wish for it.
 
@@ -458,7 +487,11 @@ class Transfer(SQLModel, table=True):
             "not_before",
             postgresql_where=text("state = 'queued' AND (phase = 'waiting' OR phase = 'active')"),
         ),
-        Index("transfer_recent", "queued_at", "file_id", "storage_id"),
+        _shown("open", "storage_id"),
+        _shown("open_from", "source_id"),
+        _shown("failing", "storage_id"),
+        _shown("done", "storage_id"),
+        _shown("done_from", "source_id"),
     )
 
     file_id: int = Field(sa_column=big_ref("file.id", primary=True))
