@@ -15,7 +15,7 @@ from contextlib import suppress
 from functools import partial
 from typing import TypeAlias
 
-from prodchain.catalog import deletion, folding, purging, queueing, recount, withdrawals
+from prodchain.catalog import deletion, folding, purging, queueing, recount, slices, withdrawals
 from prodchain.catalog.mover import Mover
 from prodchain.catalog.rucio import recorder
 from prodchain.catalog.rucio.client import Client
@@ -66,6 +66,8 @@ class Agents:
             group.create_task(self._loop("sweep", self._each(watching.left_behind, watching.sweep)))
             group.create_task(self._loop("fold", self._once(watching.fold), FOLD_S))
             group.create_task(self._loop("end wishes", self._each(withdrawals.expired, withdrawals.expire)))
+            group.create_task(self._loop("queue", self._each(slices.wishes, slices.advance)))
+            group.create_task(self._loop("fill versions", self._each(slices.versions, slices.fill)))
             group.create_task(self._loop("withdraw", self._once(queueing.sweep), FOLD_S))
             group.create_task(self._loop("fold use", self._once(_fold_use), FOLD_S))
             group.create_task(self._loop("expire", self._once(deletion.expire), EXPIRE_S))

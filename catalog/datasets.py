@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from . import files, history, hooks, names, near, remarks, subscriptions
+from . import files, history, hooks, names, near, queueing, remarks, subscriptions
 from .connection import Connection
 from .errors import DatasetClosed, DatasetConflict, DatasetDeleted, DatasetNotFound
 from .models import BOOKKEEPING, Dataset, DatasetKind, DatasetState
@@ -63,7 +63,8 @@ RETIRE = "UPDATE dataset SET latest = false WHERE id = $1"
 NEXT = """
 INSERT INTO dataset (scope, name, version, kind, state, owner, files, bytes, events, meta,
                      project, number, physics, step, format, tags)
-SELECT scope, name, version + 1, kind, 'open', $2, files, bytes, events, meta,
+SELECT scope, name, version + 1, kind, 'open', $2, CASE WHEN $3 THEN 0 ELSE files END,
+       CASE WHEN $3 THEN 0 ELSE bytes END, CASE WHEN $3 THEN 0 ELSE events END, meta,
        project, number, physics, step, format, tags
 FROM dataset WHERE id = $1
 RETURNING *
@@ -74,6 +75,10 @@ COPY_MEMBERS = (
 COPY_CHILDREN = (
     "INSERT INTO dataset_child (parent_id, child_id) SELECT $2, child_id FROM dataset_child WHERE parent_id = $1"
 )
+FILL_LATER = "INSERT INTO version_filling (dataset_id, from_id) VALUES ($2, $1)"
+FILLING = """
+SELECT old.files FROM version_filling v JOIN dataset old ON old.id = v.from_id WHERE v.dataset_id = $1
+"""
 COPY_COUNTERS = """
 INSERT INTO dataset_replica (dataset_id, storage_id, files, bytes)
 SELECT $2, storage_id, files, bytes FROM dataset_replica WHERE dataset_id = $1 ORDER BY storage_id
@@ -168,11 +173,15 @@ async def new_version(conn: Connection, did: Did, owner: str) -> Dataset:
 
     The old version stays as it is, with its subscriptions: those of the new one are wishes of their own. Repeated
     before the new version is closed, it answers that one. Raises DatasetConflict if the first one is still open.
+    Into a version of a large dataset the members come in slices (module slices); it cannot be closed before they are
+    all in it.
     """
     old = await get(conn, did)
     assert old.id is not None
-    # As in add_files: with its files locked, no copy is counted for the old members and not for the new ones.
-    await conn.fetchval(LOCK_MEMBERS, old.id)
+    large = await queueing.large(conn, [old.id])
+    if not large:
+        # As in add_files: with its files locked, no copy is counted for the old members and not for the new ones.
+        await conn.fetchval(LOCK_MEMBERS, old.id)
     old = await by_id(conn, old.id, lock=True)
     if not old.latest:  # another caller was faster
         return await get(conn, did)
@@ -182,10 +191,13 @@ async def new_version(conn: Connection, did: Did, owner: str) -> Dataset:
             return old
         raise DatasetConflict(f"{did} is open", object=str(did), hint="add the files to it, or close it first")
     await conn.execute(RETIRE, old.id)
-    new = Dataset.model_validate(dict((await conn.fetch(NEXT, old.id, owner))[0]))
-    await conn.execute(COPY_CHILDREN if old.kind == DatasetKind.CONTAINER else COPY_MEMBERS, old.id, new.id)
-    await conn.execute(COPY_COUNTERS, old.id, new.id)
-    await history.note(conn, "version", str(did), owner, f"version {new.version} begins with {new.files} files")
+    new = Dataset.model_validate(dict((await conn.fetch(NEXT, old.id, owner, large))[0]))
+    if large:
+        await conn.execute(FILL_LATER, old.id, new.id)
+    else:
+        await conn.execute(COPY_CHILDREN if old.kind == DatasetKind.CONTAINER else COPY_MEMBERS, old.id, new.id)
+        await conn.execute(COPY_COUNTERS, old.id, new.id)
+    await history.note(conn, "version", str(did), owner, f"version {new.version} begins with {old.files} files")
     return new
 
 
@@ -222,12 +234,25 @@ async def close(conn: Connection, dataset_id: int) -> bool:
     refuse_deleted(dataset)
     if dataset.state == DatasetState.CLOSED:
         return False
+    await _refuse_filling(conn, dataset)
     await conn.execute(CLOSE, dataset_id)
     # An arrival that counts now either has counted before the next statement, or will see the dataset closed.
     await conn.execute(LOCK_REPLICAS, dataset_id)
     await subscriptions.settle(conn, [dataset_id], closed=True)
     await hooks.tell_closed(conn, dataset_id)
     return True
+
+
+async def _refuse_filling(conn: Connection, dataset: Dataset) -> None:
+    """Raises DatasetConflict while members of the version before still join a large one."""
+    files_before = await conn.fetchval(FILLING, dataset.id)
+    if files_before is not None:
+        raise DatasetConflict(
+            f"{versioned(dataset)} has {dataset.files} files so far: the {files_before} of version"
+            f" {dataset.version - 1} are still joining it",
+            object=versioned(dataset),
+            hint="close it when they are all in it, which takes about a minute for each million",
+        )
 
 
 async def set_lifetime(conn: Connection, dataset_id: int, expires_at: datetime | None, actor: str) -> Dataset:

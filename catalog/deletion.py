@@ -31,6 +31,10 @@ SELECT s.dataset_id, 'the subscription at ' || at.name FROM subscription s
 JOIN storage at ON at.id = s.storage_id JOIN dataset d ON d.id = s.dataset_id
 WHERE s.dataset_id = ANY($1::bigint[]) AND s.state = 'active' AND d.kind NOT IN ('dispatch', 'sub')
 UNION ALL
+SELECT v.from_id, 'version ' || d.version || ', into which its files are still being taken over'
+FROM version_filling v JOIN dataset d ON d.id = v.dataset_id
+WHERE v.from_id = ANY($1::bigint[]) AND d.deleted_at IS NULL
+UNION ALL
 SELECT h.dataset_id,
        'the hold ' || min(h.holder) || CASE WHEN count(*) > 1 THEN ' and ' || count(*) - 1 || ' more' ELSE '' END
 FROM hold h WHERE h.dataset_id = ANY($1::bigint[]) AND h.holder NOT LIKE 'subscription:%'

@@ -35,10 +35,11 @@ WITH lacking AS (
     ON CONFLICT DO NOTHING
     RETURNING hold_id
 )
-UPDATE hold h SET missing = counted.missing
+UPDATE hold h SET missing = h.missing + counted.missing
 FROM (SELECT hold_id, count(*) AS missing FROM lacking GROUP BY hold_id) counted
 WHERE h.id = counted.hold_id
 """
+OF = "SELECT id FROM hold WHERE holder = $1 FOR UPDATE"
 MISSING = "SELECT holder, missing FROM hold WHERE holder = ANY($1::text[])"
 LOCK_WAITING = """
 SELECT id FROM hold
@@ -95,6 +96,14 @@ async def place_many(conn: Connection, new: Sequence[NewHold]) -> dict[str, int]
     await tombstones.move_on(conn, [(file_id, hold.storage_id) for hold in new for file_id in hold.file_ids])
     rows = await conn.fetch(MISSING, [h.holder for h in new])
     return {row["holder"]: row["missing"] for row in rows}
+
+
+async def extend(conn: Connection, holder: str, file_ids: Sequence[int]) -> int:
+    """Wait for more files under the same holder; the number still missing. The caller has locked the files."""
+    rows = await conn.fetch(OF, holder)
+    await conn.execute(MISS, [row["id"] for row in rows], [holder] * len(file_ids), file_ids)
+    missing: int = await conn.fetchval("SELECT coalesce(sum(missing), 0) FROM hold WHERE holder = $1", holder)
+    return missing
 
 
 async def count_down(conn: Connection, storage_id: int, file_ids: Sequence[int]) -> list[str]:

@@ -22,9 +22,12 @@ class Terms:
 
 
 ANYBODY = Terms()
+LARGE = 10_000
+"""Files of datasets that are queued, taken back or copied to a new version in slices, if there are more of them."""
 NEAR = timedelta(minutes=1)
 """How long before its next try a copy is looked at once more: longer than the time between two sweeps."""
 
+MEMBERS = "SELECT coalesce(sum(files), 0)::bigint FROM dataset WHERE id = ANY($1::bigint[])"
 QUEUE = """
 INSERT INTO transfer (file_id, storage_id, state, bytes, attempts, owner, priority, sources)
 SELECT f.id, $2, 'queued', f.bytes, 0, $3, $4, $5 FROM file f
@@ -93,6 +96,12 @@ SELECT owner, sources, priority, array_agg(DISTINCT file_id) AS file_ids FROM (
     SELECT h.file_id, '', NULL, 0 FROM hold_file h WHERE h.file_id = ANY($1::bigint[]) AND h.storage_id = $2
 ) wish GROUP BY owner, sources, priority ORDER BY priority DESC, owner
 """
+
+
+async def large(conn: Connection, dataset_ids: Sequence[int]) -> bool:
+    """Whether these have more members than one transaction should touch."""
+    members: int = await conn.fetchval(MEMBERS, dataset_ids)
+    return members > LARGE
 
 
 async def queue(conn: Connection, storage_id: int, file_ids: Sequence[int], terms: Terms = ANYBODY) -> None:

@@ -164,7 +164,10 @@ async def fits(conn: Connection, dataset_ids: Sequence[int], storage_id: int, ow
         return
     await _check(conn, owners, storage_id, wanted, dataset_ids)
     if await conn.fetchval("SELECT capacity_bytes IS NOT NULL FROM storage WHERE id = $1", storage_id):
-        await _check_space(conn, storage_id, wanted - await conn.fetchval(QUEUED, dataset_ids, storage_id))
+        room = await space(conn, storage_id)
+        if room is not None and wanted > max(room.free, 0):  # else it need not be known what is on its way already
+            wanted -= await conn.fetchval(QUEUED, dataset_ids, storage_id)
+        await _check_space(conn, storage_id, wanted)
 
 
 async def _check_space(conn: Connection, storage_id: int, bytes: int) -> None:  # noqa: A002

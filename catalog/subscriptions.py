@@ -7,7 +7,7 @@ made: exactly these end it. Wishes for containers are wishes for the datasets be
 from collections.abc import Sequence
 from datetime import datetime
 
-from . import containerwishes, files, holds, quotas, tombstones
+from . import containerwishes, files, holds, queueing, quotas, tombstones
 from .connection import Connection
 from .errors import DatasetDeleted, DatasetNotFound
 from .models import BOOKKEEPING, Dataset, DatasetKind, DatasetState, Subscription, SubscriptionState
@@ -27,8 +27,9 @@ WHERE m.dataset_id = $1
 GET = "SELECT * FROM subscription WHERE dataset_id = $1 AND storage_id = $2"
 # A wish that is active keeps its owner and becomes what the stronger of both is; one that ended begins anew.
 WISH = """
-INSERT INTO subscription AS s (dataset_id, storage_id, state, owner, standing, sources, priority, expires_at, direct)
-VALUES ($1, $2, 'active', $3, $4, $5, $6, $7, $8)
+INSERT INTO subscription AS s
+    (dataset_id, storage_id, state, owner, standing, sources, priority, expires_at, direct, walked_to)
+VALUES ($1, $2, 'active', $3, $4, $5, $6, $7, $8, $9)
 ON CONFLICT (dataset_id, storage_id) DO UPDATE
 SET (owner, standing, sources, priority, expires_at, direct, created_at) = (
         SELECT s.owner, s.standing OR excluded.standing,
@@ -47,7 +48,7 @@ SET (owner, standing, sources, priority, expires_at, direct, created_at) = (
                excluded.direct OR (s.direct AND s.state = 'done'), now()
         WHERE s.state <> 'active'
     ),
-    state = 'active', done_at = NULL
+    state = 'active', done_at = NULL, walked_to = excluded.walked_to
 RETURNING *
 """
 SETTLE = """
@@ -65,8 +66,9 @@ RETURNING s.id, s.dataset_id, s.standing
 """
 FULFIL = """
 UPDATE subscription SET state = 'done', done_at = now()
-WHERE id = ANY($1::bigint[]) AND state = 'active' RETURNING dataset_id
+WHERE id = ANY($1::bigint[]) AND state = 'active' AND walked_to IS NULL RETURNING dataset_id
 """
+WALKING = "SELECT id FROM subscription WHERE id = ANY($1::bigint[]) AND state = 'active' AND walked_to IS NOT NULL"
 FOLLOWING = """
 SELECT storage_id, owner, sources, priority FROM subscription
 WHERE dataset_id = $1 AND state = 'active' AND standing ORDER BY storage_id
@@ -86,6 +88,7 @@ async def subscribe(
 ) -> Subscription:
     """Wish for a complete copy: queues transfers of what lacks there now. Repeating it changes nothing.
 
+    Of large datasets the wish is noted, and an agent queues their files in slices (module slices).
     Done when the copy is complete and the dataset closed; of an empty closed dataset at once. Raises
     QuotaExceeded or StorageFull before anything is changed; what the system wishes for itself is not asked.
     """
@@ -98,21 +101,35 @@ async def subscribe(
     await quotas.check_wish(conn, parts, storage_id, {owner, container.owner})
     wish = await _wish(conn, dataset_id, storage_id, terms, direct=True)
     await containerwishes.forget(conn, wish)
+    large = await queueing.large(conn, parts)
     for part in parts:
-        each = await subscribe_dataset(conn, part, storage_id, _of_part(wish), direct=False, checked=True)
+        each = await subscribe_dataset(
+            conn, part, storage_id, _of_part(wish), direct=False, checked=True, large=large
+        )
         await containerwishes.join(conn, wish, each)
     await containerwishes.settle(conn, [dataset_id])
     return await get(conn, dataset_id, storage_id)
 
 
 async def subscribe_dataset(
-    conn: Connection, dataset_id: int, storage_id: int, terms: Terms, *, direct: bool = True, checked: bool = False
+    conn: Connection,
+    dataset_id: int,
+    storage_id: int,
+    terms: Terms,
+    *,
+    direct: bool = True,
+    checked: bool = False,
+    large: bool = False,
 ) -> Subscription:
-    """The same for a dataset that is no container; ``direct`` unless it is a part of a container's wish."""
+    """The same for a dataset that is no container; ``direct`` unless it is a part of a container's wish.
+
+    ``large``: its files are queued later, as is done if the dataset itself is large.
+    """
     row = await conn.fetchrow(GET, dataset_id, storage_id)
     if row is not None and _covers(old := Subscription.model_validate(dict(row)), terms, direct):
         return old
-    lacking = await _lacking(conn, dataset_id, storage_id)
+    large = large or await queueing.large(conn, [dataset_id])
+    lacking = [] if large else await _lacking(conn, dataset_id, storage_id)
     if not terms.standing:
         await files.lock(conn, lacking)  # the hold below must not miss an arrival
     # With the dataset locked no file joins it unseen; with its replica locked no arrival is counted unseen.
@@ -120,17 +137,18 @@ async def subscribe_dataset(
     await conn.execute(LOCK_REPLICA, dataset_id, storage_id)
     if not checked and dataset.kind not in BOOKKEEPING:
         await quotas.check_wish(conn, [dataset_id], storage_id, {terms.owner, dataset.owner})
-    await tombstones.keep(conn, dataset_id, storage_id)
-    seen = set(lacking)
-    lacking = [file for file in await _lacking(conn, dataset_id, storage_id) if terms.standing or file in seen]
-    await queue(conn, storage_id, lacking, terms)
+    if not large:
+        await tombstones.keep(conn, dataset_id, storage_id)
+        seen = set(lacking)
+        lacking = [file for file in await _lacking(conn, dataset_id, storage_id) if terms.standing or file in seen]
+        await queue(conn, storage_id, lacking, terms)
     if row is not None:
         await holds.drop(conn, [holder(row["id"])])
-    wish = await _wish(conn, dataset_id, storage_id, terms, direct=direct)
+    wish = await _wish(conn, dataset_id, storage_id, terms, direct=direct, walked_to=0 if large else None)
     assert wish.id is not None
     if not wish.standing and dataset.state == DatasetState.OPEN:
         await holds.place(conn, holder(wish.id), storage_id, lacking, dataset_id)
-        if not lacking:
+        if not lacking and not large:
             await fulfilled(conn, [holder(wish.id)])
     await settle(conn, [dataset_id])
     return await get(conn, dataset_id, storage_id)
@@ -195,8 +213,11 @@ async def fulfilled(conn: Connection, holders: Sequence[str]) -> list[str]:
     """End the wishes among these holders, whose last file has arrived; the other holders."""
     wishes = [name for name in holders if name.startswith(HOLDER)]
     if wishes:
-        ended = await conn.fetch(FULFIL, [int(name.removeprefix(HOLDER)) for name in wishes])
-        await holds.drop(conn, wishes)
+        ids = [int(name.removeprefix(HOLDER)) for name in wishes]
+        ended = await conn.fetch(FULFIL, ids)
+        # One whose files are still being put on its list only seems to have all of them.
+        walking = {holder(row["id"]) for row in await conn.fetch(WALKING, ids)}
+        await holds.drop(conn, [name for name in wishes if name not in walking])
         await containerwishes.settle(conn, [row["dataset_id"] for row in ended])
     return [name for name in holders if not name.startswith(HOLDER)]
 
@@ -204,9 +225,12 @@ async def fulfilled(conn: Connection, holders: Sequence[str]) -> list[str]:
 async def adopt(conn: Connection, container_id: int, child_ids: Sequence[int]) -> None:
     """Children joined a container: whoever has a standing wish for it, or for one above it, wishes for them too."""
     parts = await containerwishes.below(conn, child_ids)
+    large = await queueing.large(conn, parts)
     for wish in await containerwishes.following(conn, container_id):
         for part in parts:
-            each = await subscribe_dataset(conn, part, wish.storage_id, _of_part(wish), direct=False, checked=True)
+            each = await subscribe_dataset(
+                conn, part, wish.storage_id, _of_part(wish), direct=False, checked=True, large=large
+            )
             await containerwishes.join(conn, wish, each)
 
 
@@ -242,7 +266,15 @@ async def _lacking(conn: Connection, dataset_id: int, storage_id: int) -> list[i
     return [row["file_id"] for row in await conn.fetch(LACKING, dataset_id, storage_id)]
 
 
-async def _wish(conn: Connection, dataset_id: int, storage_id: int, terms: Terms, *, direct: bool) -> Subscription:
+async def _wish(
+    conn: Connection,
+    dataset_id: int,
+    storage_id: int,
+    terms: Terms,
+    *,
+    direct: bool,
+    walked_to: int | None = None,
+) -> Subscription:
     (row,) = await conn.fetch(
         WISH,
         dataset_id,
@@ -253,5 +285,6 @@ async def _wish(conn: Connection, dataset_id: int, storage_id: int, terms: Terms
         terms.priority,
         terms.expires_at,
         direct,
+        walked_to,
     )
     return Subscription.model_validate(dict(row))

@@ -72,7 +72,7 @@ FROM (
     SELECT r.file_id, r.storage_id
     FROM subscription s JOIN dataset_file m ON m.dataset_id = s.dataset_id
     JOIN replica r ON r.file_id = m.file_id AND r.storage_id = s.storage_id
-    WHERE s.id = ANY($1::bigint[]) AND r.tombstone_at IS NULL AND NOT {WANTED}
+    WHERE s.id = ANY($1::bigint[]) AND m.file_id = ANY($2::bigint[]) AND r.tombstone_at IS NULL AND NOT {WANTED}
       AND EXISTS (SELECT FROM transfer t WHERE t.file_id = r.file_id AND t.storage_id = r.storage_id)
     ORDER BY r.file_id, r.storage_id FOR UPDATE OF r SKIP LOCKED
 ) idle
@@ -100,6 +100,6 @@ async def put(conn: Connection, gone: Sequence[tuple[int, int]]) -> None:
     await conn.execute(PUT, [dataset for dataset, _ in gone], [file for _, file in gone])
 
 
-async def release(conn: Connection, wish_ids: Sequence[int]) -> None:
-    """These wishes have ended: the copies that were made for them may go when space is wanted."""
-    await conn.execute(RELEASE, wish_ids)
+async def release(conn: Connection, wish_ids: Sequence[int], file_ids: Sequence[int]) -> None:
+    """These wishes have ended: copies of the files that were made for them may go when space is wanted."""
+    await conn.execute(RELEASE, wish_ids, file_ids)

@@ -91,13 +91,14 @@ FOLD_AT = 500
 WHY = """
 SELECT f.id AS file_id, f.scope, f.name, f.lost_at, r.created_at AS there_at, t.state, t.phase, t.attempts, t.error,
        t.not_before, t.method, t.started_at, t.stage_id, t.worker, t.owner, f.bytes,
-       source.name AS source, target.name AS target, target.writable
+       source.name AS source, target.name AS target, target.writable, coalesce(m.file_id > s.walked_to, false) AS soon
 FROM dataset_file m
 JOIN file f ON f.id = m.file_id
 JOIN storage target ON target.id = $2
 LEFT JOIN replica r ON r.file_id = m.file_id AND r.storage_id = $2
 LEFT JOIN transfer t ON t.file_id = m.file_id AND t.storage_id = $2
 LEFT JOIN storage source ON source.id = t.source_id
+LEFT JOIN subscription s ON s.dataset_id = $1 AND s.storage_id = $2 AND s.state = 'active'
 WHERE m.dataset_id = $1 AND m.file_id > $4 AND ($5 OR r.file_id IS NULL)
 ORDER BY m.file_id LIMIT $3
 """
@@ -152,6 +153,8 @@ def _words(row: Mapping[str, Any], rooms: Sequence[Room]) -> tuple[str, str]:
         return "there", f"there since {_time(row['there_at'])}{how}"
     if row["lost_at"] is not None:
         return "lost", "its last copy was bad, and there is no other"
+    if row["state"] != "queued" and row["soon"]:
+        return "new", "its turn to be queued comes soon: the dataset is large"
     if row["state"] != "queued":
         return "none", "nobody wishes for it here"
     if row["phase"] == TransferPhase.ACTIVE:

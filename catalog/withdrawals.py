@@ -14,15 +14,15 @@ LOCK_DATASETS = """
 SELECT id FROM dataset WHERE id IN (SELECT dataset_id FROM subscription WHERE id = ANY($1::bigint[]))
 ORDER BY id FOR NO KEY UPDATE
 """
-LACKING = """
+DATASETS = "SELECT DISTINCT dataset_id FROM subscription WHERE id = ANY($1::bigint[])"
+MEMBERS = """
 SELECT s.storage_id, array_agg(DISTINCT m.file_id) AS file_ids
 FROM subscription s JOIN dataset_file m ON m.dataset_id = s.dataset_id
 WHERE s.id = ANY($1::bigint[])
-  AND NOT EXISTS (SELECT FROM replica r WHERE r.file_id = m.file_id AND r.storage_id = s.storage_id)
 GROUP BY s.storage_id ORDER BY s.storage_id
 """
 END = """
-UPDATE subscription s SET state = $2, done_at = now()
+UPDATE subscription s SET state = $2, done_at = now(), walked_to = $3
 FROM (SELECT id FROM subscription WHERE id = ANY($1::bigint[]) AND state IN ('active', 'done')
       ORDER BY id FOR UPDATE) ended
 WHERE s.id = ended.id
@@ -44,7 +44,8 @@ async def cancel(conn: Connection, dataset_id: int, storage_id: int, actor: str 
     """Take a wish back; queued copies that nobody else wishes for or waits for go, those in hand finish.
 
     What is there stays there until space is wanted. A wish that was fulfilled is taken back too: then lost copies
-    are not replaced any more. DatasetNeeded if it is a part of a container's.
+    are not replaced any more. Of large datasets the copies go in slices (module slices). DatasetNeeded if it is a
+    part of a container's.
     """
     wish = await subscriptions.get(conn, dataset_id, storage_id)
     if wish.state in ALIVE:
@@ -98,11 +99,13 @@ async def _end(conn: Connection, wish: Subscription, state: SubscriptionState, a
 async def _withdraw(conn: Connection, wish_ids: Sequence[int], state: SubscriptionState) -> None:
     # With the datasets locked no file joins them; with the transfers locked nobody joins these unseen.
     await conn.execute(LOCK_DATASETS, wish_ids)
-    lacking = await conn.fetch(LACKING, wish_ids)
-    for row in lacking:
+    datasets = [row["dataset_id"] for row in await conn.fetch(DATASETS, wish_ids)]
+    large = await queueing.large(conn, datasets)
+    members = [] if large else await conn.fetch(MEMBERS, wish_ids)
+    for row in members:
         await queueing.lock(conn, row["storage_id"], row["file_ids"])
     await holds.drop(conn, [subscriptions.holder(wish) for wish in wish_ids])
-    await conn.execute(END, wish_ids, state)
-    for row in lacking:
+    await conn.execute(END, wish_ids, state, 0 if large else None)
+    for row in members:
         await queueing.withdraw(conn, row["storage_id"], row["file_ids"])
-    await tombstones.release(conn, wish_ids)
+        await tombstones.release(conn, wish_ids, row["file_ids"])
