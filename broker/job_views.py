@@ -26,8 +26,9 @@ SELECT a.id, a.at, a.reason AS choice, c.name AS chosen,
        q.name AS queue, v.passed, v.criterion, v.reason, v.remedy, v.weight, v.missing_bytes
 FROM assignment a
 LEFT JOIN queue c ON c.id = a.queue_id
-LEFT JOIN verdict v ON v.assignment_id = a.id
-LEFT JOIN queue q ON q.id = v.queue_id
+LEFT JOIN jsonb_to_recordset(a.verdicts) AS v (queue smallint, passed bool, criterion text, reason text, remedy text,
+    weight float, missing_bytes bigint) ON true
+LEFT JOIN queue q ON q.id = v.queue
 WHERE a.id = ANY($1) ORDER BY a.id, v.passed DESC, v.weight DESC, q.name
 """
 

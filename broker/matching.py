@@ -36,7 +36,7 @@ CLAIM = """
         RETURNING job_id, pilot, request
     )
     UPDATE job j SET state = 'sent', pilot = l.pilot, actor = 'pilot:' || l.pilot, reason = 'given to the pilot',
-           changed_at = now()
+           started_at = now(), changed_at = now()
     FROM leased l WHERE j.id = l.job_id RETURNING l.pilot, l.request, j.spec
 """
 """``head`` is read once: in ``DELETE .. WHERE job_id IN (SELECT .. LIMIT)`` it would be read again for each row

@@ -7,13 +7,14 @@ Triggers (migrations) write an event for each change of state, keep Ready and Jo
 states.py does not know and any activation of a job whose inputs are not at its storage.
 """
 
-from datetime import datetime
+from datetime import date, datetime
 from enum import StrEnum
 from typing import Any
 
 from sqlalchemy import (
     BigInteger,
     Column,
+    Date,
     DateTime,
     ForeignKey,
     Identity,
@@ -21,6 +22,7 @@ from sqlalchemy import (
     Integer,
     SmallInteger,
     Text,
+    UniqueConstraint,
     text,
 )
 from sqlalchemy.dialects.postgresql import JSONB
@@ -44,6 +46,17 @@ class QueueStatus(StrEnum):
     OFFLINE = "offline"
 
 
+class Health(StrEnum):
+    GOOD = "good"
+    DRAINED = "drained"
+    PROBING = "probing"
+
+
+class Activity(StrEnum):
+    PRODUCTION = "production"
+    ANALYSIS = "analysis"
+
+
 class TokenKind(StrEnum):
     ADMIN = "admin"
     USER = "user"
@@ -52,10 +65,16 @@ class TokenKind(StrEnum):
 
 COUNTED_BY_QUEUE = "('assigned', 'activated', 'sent', 'starting', 'running', 'holding')"
 """States in which jobs load a queue, as SQL."""
+USING_SLOTS = "('sent', 'starting', 'running', 'holding')"
+"""States in which jobs use slots (states.ON_PILOT), as SQL."""
 
 
 def document() -> Column[Any]:
     return Column(JSONB, nullable=False, server_default=text("'{}'::jsonb"))
+
+
+def list_column() -> Column[Any]:
+    return Column(JSONB, nullable=False, server_default=text("'[]'::jsonb"))
 
 
 class Queue(SQLModel, table=True):
@@ -72,19 +91,91 @@ class Queue(SQLModel, table=True):
     cores: int = 1
     memory_mb: int = 2000
     walltime_s: int = 86400
+    scratch_mb: int = Field(default=20_000, sa_column_kwargs={"server_default": "20000"})
+    gpus: int = Field(default=0, sa_column_kwargs={"server_default": "0"})
+    architecture: str = Field(default="x86_64", sa_column_kwargs={"server_default": "x86_64"})
+    software: list[str] = Field(default_factory=list, sa_column=list_column())
+    """What is installed, a container runtime too; shell patterns are allowed (``Athena/24.*``)."""
+    allow: list[str] = Field(default_factory=list, sa_column=list_column())
+    """Who may run here: ``user:NAME``, ``group:NAME``, ``production``, ``analysis``; empty: everybody."""
+    max_jobs: int | None = None
+    """Jobs that may be with pilots at once; none: as many as ask."""
+    analysis_percent: int | None = None
+    """Part of the slots that analysis gets while both wait; none: the global shares alone decide."""
+
+
+class QueueHealth(SQLModel, table=True):
+    """How a queue does, as the broker sees it, and what an operator ordered over the sites file."""
+
+    __tablename__ = "queue_health"
+
+    queue_id: int = Field(sa_column=small_ref("queue.id", primary=True))
+    ordered: QueueStatus | None = Field(default=None, sa_type=Text)
+    """An operator's word, which wins over the sites file's; none: the file's holds."""
+    health: Health = Field(default=Health.GOOD, sa_type=Text)
+    reason: str = ""
+    strikes: int = Field(default=0, sa_column_kwargs={"server_default": "0"})
+    """Canaries that failed in a row: the time to the next doubles with each."""
+    canary: int | None = Field(default=None, sa_column=Column(BigInteger))
+    """The task that tries the queue out."""
+    since: datetime = Field(default_factory=now, sa_column=time_column())
+    next_at: datetime | None = Field(default=None, sa_column=Column(DateTime(timezone=True)))
+
+
+class Share(SQLModel, table=True):
+    """A node of the tree of global shares: ``value`` counts among its siblings; jobs belong to leaves."""
+
+    id: int | None = Field(default=None, sa_column=Column(SmallInteger, Identity(), primary_key=True))
+    name: str = Field(unique=True)
+    parent_id: int | None = Field(default=None, sa_column=small_ref("share.id", nullable=True))
+    value: float
+    match: dict[str, Any] = Field(sa_column=document())
+    """Which tasks belong here: fields of the task with shell patterns; the first leaf (by id) that fits."""
+    retired: bool = Field(default=False, sa_column_kwargs={"server_default": "false"})
+
+
+class Requirement(SQLModel, table=True):
+    """What a job needs of a slot; like jobs share one row, so that a queue's jobs fall into few kinds."""
+
+    __table_args__ = (
+        UniqueConstraint(
+            "cores",
+            "memory_mb",
+            "walltime_s",
+            "scratch_mb",
+            "gpus",
+            "architecture",
+            "software",
+            name="requirement_once",
+        ),
+    )
+
+    id: int | None = Field(default=None, sa_column=Column(Integer, Identity(), primary_key=True))
+    cores: int = 1
+    memory_mb: int = 1000
+    walltime_s: int = 3600
+    scratch_mb: int = 0
+    gpus: int = 0
+    architecture: str = ""
+    """Empty: any."""
+    software: list[str] = Field(default_factory=list, sa_column=list_column())
 
 
 class Task(SQLModel, table=True):
     """A workload from an input dataset (or none) to an output dataset; ``key`` makes submission repeatable.
 
-    ``request`` is the submitted document (requests.TaskRequest). ``numbers`` counts the pieces of work made so
-    far; ``generated`` says that there will be no more.
+    ``request`` is the submitted document (requests.TaskRequest); ``sizing`` is what the scouts taught and
+    ``changes`` what people set since, both in fields of the request: each wins over what stands before it.
+    ``numbers`` counts the pieces of work made so far and ``position`` the events of them (without input);
+    ``generated`` says that there will be no more. ``input_id`` and ``output_id`` are the ones that people name:
+    the container, and the dataset that has the result in the end; TaskInput and TaskOutput list what its jobs read
+    and fill.
     """
 
     __table_args__ = (
         Index("task_key", "key", unique=True),
-        Index("task_input", "input_id"),
-        Index("task_output", "output_id"),
+        Index("task_of_input", "input_id"),
+        Index("task_of_output", "output_id"),
         Index("task_open", "id", postgresql_where=text("state NOT IN ('done', 'finished', 'failed', 'aborted')")),
     )
 
@@ -99,12 +190,48 @@ class Task(SQLModel, table=True):
     input_id: int | None = Field(default=None, sa_column=big_ref("dataset.id", nullable=True))
     output_id: int = Field(sa_column=big_ref("dataset.id"))
     destination_id: int = Field(sa_column=small_ref("storage.id"))
+    group_name: str = Field(default="", sa_column_kwargs={"server_default": ""})
+    activity: Activity = Field(
+        default=Activity.PRODUCTION, sa_type=Text, sa_column_kwargs={"server_default": "production"}
+    )
+    share_id: int = Field(
+        default=1, sa_column=Column(SmallInteger, ForeignKey("share.id"), nullable=False, server_default=text("1"))
+    )
+    parent_id: int | None = Field(default=None, sa_column=big_ref("task.id", nullable=True))
+    """The task whose small outputs this one merges."""
+    sizing: dict[str, Any] = Field(sa_column=document())
+    changes: dict[str, Any] = Field(sa_column=document())
+    throttled: str = Field(default="", sa_column_kwargs={"server_default": ""})
+    """Why it gets no more jobs for now (a quota), as a sentence; empty: it does."""
     numbers: int = Field(default=0, sa_column_kwargs={"server_default": "0"})
+    position: int = Field(default=0, sa_column=Column(BigInteger, nullable=False, server_default=text("0")))
     generated: bool = Field(default=False, sa_column_kwargs={"server_default": "false"})
     created_at: datetime = Field(default_factory=now, sa_column=time_column())
     changed_at: datetime = Field(default_factory=now, sa_column=time_column())
     actor: str = ""
     reason: str = ""
+
+
+class TaskInput(SQLModel, table=True):
+    """A dataset that a task's jobs read; ``role`` is empty for what is worked through, else a secondary's name."""
+
+    __tablename__ = "task_input"
+    __table_args__ = (Index("task_input_dataset", "dataset_id"),)
+
+    task_id: int = Field(sa_column=big_ref("task.id", primary=True))
+    dataset_id: int = Field(sa_column=big_ref("dataset.id", primary=True))
+    role: str = Field(default="", primary_key=True)
+
+
+class TaskOutput(SQLModel, table=True):
+    """A dataset that a task's jobs fill; ``role`` is empty for the main one, else the output's name."""
+
+    __tablename__ = "task_output"
+    __table_args__ = (Index("task_output_dataset", "dataset_id"),)
+
+    task_id: int = Field(sa_column=big_ref("task.id", primary=True))
+    role: str = Field(default="", primary_key=True)
+    dataset_id: int = Field(sa_column=big_ref("dataset.id"))
 
 
 class TaskFile(SQLModel, table=True):
@@ -139,12 +266,19 @@ class Job(SQLModel, table=True):
     attempt: int = 1
     state: JobState = Field(default=JobState.DEFINED, sa_type=Text)
     priority: int = 1000
+    share_id: int = Field(default=1, sa_column=Column(SmallInteger, nullable=False, server_default=text("1")))
+    requirement_id: int = Field(default=1, sa_column=Column(Integer, nullable=False, server_default=text("1")))
+    scout: bool = Field(default=False, sa_column_kwargs={"server_default": "false"})
     events: int = Field(default=0, sa_type=BigInteger)
     work: dict[str, Any] = Field(sa_column=document())
     spec: dict[str, Any] = Field(sa_column=document())
     assignment_id: int | None = Field(default=None, sa_column=big_ref("assignment.id", nullable=True))
     queue_id: int | None = Field(default=None, sa_column=small_ref("queue.id", nullable=True))
+    avoid: list[int] = Field(default_factory=list, sa_column=list_column())
+    """Queues where this work failed for a reason of theirs: the brokerage takes others."""
     pilot: str | None = None
+    started_at: datetime | None = Field(default=None, sa_column=Column(DateTime(timezone=True)))
+    """When a pilot took it."""
     exit_code: int | None = None
     error: str | None = None
     metrics: dict[str, Any] = Field(sa_column=document())
@@ -174,12 +308,17 @@ class Unplaced(SQLModel, table=True):
 
 
 class Ready(SQLModel, table=True):
-    """An activated job: a pilot's request deletes the row and gets the job."""
+    """An activated job: a pilot's request deletes the row and gets the job.
 
-    __table_args__ = (Index("ready_order", "queue_id", text("priority DESC"), "job_id"),)
+    A lane is what one queue has of one share and requirement; its head is found by one step down the index.
+    """
+
+    __table_args__ = (Index("ready_lane", "queue_id", "share_id", "requirement_id", text("priority DESC"), "job_id"),)
 
     job_id: int = Field(sa_column=Column(BigInteger, primary_key=True, autoincrement=False))
     queue_id: int = Field(sa_column=Column(SmallInteger, nullable=False))
+    share_id: int = Field(sa_column=Column(SmallInteger, nullable=False))
+    requirement_id: int = Field(sa_column=Column(Integer, nullable=False))
     priority: int
 
 
@@ -205,13 +344,16 @@ class JobCount(SQLModel, table=True):
         Index("job_count_task", "task_id", "state"),
         Index("job_count_new", "task_id", postgresql_where=text("NOT folded")),
         Index("job_count_queue", "queue_id", "state", postgresql_where=text(f"state IN {COUNTED_BY_QUEUE}")),
+        Index("job_count_share", "share_id", "queue_id", postgresql_where=text(f"state IN {USING_SLOTS}")),
     )
 
     id: int | None = Field(default=None, sa_column=big_key())
     task_id: int = Field(sa_column=Column(BigInteger, nullable=False))
     queue_id: int | None = Field(default=None, sa_column=Column(SmallInteger))
+    share_id: int | None = Field(default=None, sa_column=Column(SmallInteger))
     state: str
     jobs: int
+    cores: int = Field(default=0, sa_column_kwargs={"server_default": "0"})
     events: int = Field(default=0, sa_type=BigInteger)
     folded: bool = Field(default=False, sa_column_kwargs={"server_default": "false"})
 
@@ -234,36 +376,39 @@ class Event(SQLModel, table=True):
     reason: str
 
 
+class Round(SQLModel, table=True):
+    """What one round of the brokerage knew: all that its decisions rest on, so that they can be repeated.
+
+    ``facts`` is encoded by brokerage.record; old rounds are removed by age.
+    """
+
+    id: int | None = Field(default=None, sa_column=big_key())
+    at: datetime = Field(default_factory=now, sa_column=time_column())
+    task_id: int = Field(sa_column=Column(BigInteger, nullable=False))
+    facts: dict[str, Any] = Field(sa_column=document())
+
+
 class Assignment(SQLModel, table=True):
     """One brokerage decision for a bunch of like jobs: the queue, or none, with the verdict on each queue.
 
-    A task has one refusal, kept up to date: what is refused is asked again every second.
+    ``verdicts`` is a list of objects (brokerage.facts.Verdict). What is refused is asked again and again: a refusal
+    that says the same as the task's last one only moves ``until``, so that the story has each answer once.
     """
 
     __table_args__ = (
         Index("assignment_task", "task_id", "id"),
-        Index("assignment_refusal", "task_id", unique=True, postgresql_where=text("queue_id IS NULL")),
+        Index("assignment_refusal", "task_id", "until", postgresql_where=text("queue_id IS NULL")),
     )
 
     id: int | None = Field(default=None, sa_column=big_key())
     at: datetime = Field(default_factory=now, sa_column=time_column())
+    until: datetime = Field(default_factory=now, sa_column=time_column())
     task_id: int = Field(sa_column=big_ref("task.id"))
     queue_id: int | None = Field(default=None, sa_column=small_ref("queue.id", nullable=True))
+    round_id: int | None = Field(default=None, sa_column=Column(BigInteger))
     jobs: int
     reason: str
-
-
-class Verdict(SQLModel, table=True):
-    """What the brokerage said of one queue: passed with a weight, or the criterion it fails and the remedy."""
-
-    assignment_id: int = Field(sa_column=big_ref("assignment.id", primary=True))
-    queue_id: int = Field(sa_column=small_ref("queue.id", primary=True))
-    passed: bool
-    criterion: str
-    reason: str
-    remedy: str = ""
-    weight: float = 0.0
-    missing_bytes: int = Field(default=0, sa_type=BigInteger)
+    verdicts: list[dict[str, Any]] = Field(default_factory=list, sa_column=list_column())
 
 
 class Pilot(SQLModel, table=True):
@@ -276,6 +421,8 @@ class Pilot(SQLModel, table=True):
     host: str
     first_seen: datetime = Field(default_factory=now, sa_column=time_column())
     last_seen: datetime = Field(default_factory=now, sa_column=time_column())
+    offer: dict[str, Any] = Field(sa_column=document())
+    """What its last request offered (messages.Acquire)."""
     job_id: int | None = Field(default=None, sa_column=Column(BigInteger))
     jobs: int = Field(default=0, sa_column_kwargs={"server_default": "0"})
     empty_polls: int = Field(default=0, sa_column_kwargs={"server_default": "0"})
@@ -307,6 +454,79 @@ class Token(SQLModel, table=True):
     queue_id: int | None = Field(default=None, sa_column=small_ref("queue.id", nullable=True))
     created_at: datetime = Field(default_factory=now, sa_column=time_column())
     expires_at: datetime = Field(sa_column=time_column())
+
+
+class WorkDone(SQLModel, table=True):
+    """Changes of what was used, by day: slots' time of runs that ended, whatever their end (an agent folds them)."""
+
+    __tablename__ = "work_done"
+    __table_args__ = (
+        Index("work_done_owner", "owner", "day"),
+        Index("work_done_group", "group_name", "day"),
+        Index("work_done_new", "day", postgresql_where=text("NOT folded")),
+    )
+
+    id: int | None = Field(default=None, sa_column=big_key())
+    day: date = Field(sa_column=Column(Date, nullable=False))
+    owner: str
+    group_name: str
+    share_id: int | None = Field(default=None, sa_column=Column(SmallInteger))
+    queue_id: int | None = Field(default=None, sa_column=Column(SmallInteger))
+    state: str
+    """How the jobs ended."""
+    jobs: int
+    core_s: int = Field(sa_column=Column(BigInteger, nullable=False))
+    folded: bool = Field(default=False, sa_column_kwargs={"server_default": "false"})
+
+
+class WorkQuota(SQLModel, table=True):
+    """Limits of a user (``user:NAME``) or group (``group:NAME``), or of everybody not named (``user:*``)."""
+
+    __tablename__ = "work_quota"
+
+    subject: str = Field(primary_key=True)
+    running: int | None = None
+    """Cores that its jobs may use at once."""
+    queued: int | None = None
+    """Jobs that may wait at queues or for the brokerage."""
+    core_hours: float | None = None
+    days: int = 30
+    """The time over which core hours count."""
+
+
+class Membership(SQLModel, table=True):
+    """A user of a working group; ``leads`` may steer the group's tasks and shares."""
+
+    group_name: str = Field(primary_key=True)
+    user_name: str = Field(primary_key=True)
+    leads: bool = False
+
+
+class Journal(SQLModel, table=True):
+    """What people did: one entry for each order that was carried out, whoever gave it and by whatever way."""
+
+    __table_args__ = (Index("journal_object", "object", "id"),)
+
+    id: int | None = Field(default=None, sa_column=big_key())
+    at: datetime = Field(default_factory=now, sa_column=time_column())
+    actor: str
+    verb: str
+    object: str
+    """``task 10000001``, ``job 7``, ``queue A``, ``share higgs``, ``rules`` ..."""
+    reason: str = ""
+    detail: dict[str, Any] = Field(sa_column=document())
+    """What it changed, before and after."""
+
+
+class RetryRules(SQLModel, table=True):
+    """The rules for failed jobs, as TOML; the newest row is in force, none: those that come with the package."""
+
+    __tablename__ = "retry_rules"
+
+    id: int | None = Field(default=None, sa_column=Column(Integer, Identity(), primary_key=True))
+    at: datetime = Field(default_factory=now, sa_column=time_column())
+    actor: str
+    text: str
 
 
 class JobWay(SQLModel, table=True):

@@ -121,32 +121,29 @@ async def _inputs(conn: Connection, ids: list[int]) -> dict[int, list[dict[str, 
 
 
 async def _record(conn: Connection, task_id: int, decision: Decision) -> int:
-    """Store the decision; a refusal takes the place of the task's last one."""
+    """Store the decision; a refusal that says what the last one said only makes that one last longer."""
+    verdicts = [asdict(verdict) for verdict in decision.verdicts]
+    if decision.queue is None:
+        last: int | None = await conn.fetchval(
+            """
+            UPDATE assignment SET until = now(), jobs = $2 WHERE reason = $3 AND id = (
+                SELECT id FROM assignment WHERE task_id = $1 AND queue_id IS NULL ORDER BY until DESC LIMIT 1)
+            RETURNING id
+            """,
+            task_id,
+            len(decision.jobs),
+            decision.reason,
+        )
+        if last is not None:
+            return last
     assignment: int = await conn.fetchval(
-        """
-        INSERT INTO assignment (task_id, queue_id, jobs, reason) VALUES ($1, $2, $3, $4)
-        ON CONFLICT (task_id) WHERE queue_id IS NULL
-        DO UPDATE SET at = now(), jobs = excluded.jobs, reason = excluded.reason RETURNING id
-        """,
+        "INSERT INTO assignment (task_id, queue_id, jobs, reason, verdicts) VALUES ($1, $2, $3, $4, $5) RETURNING id",
         task_id,
         decision.queue,
         len(decision.jobs),
         decision.reason,
+        verdicts,
     )
-    columns = list(zip(*((*asdict(verdict).values(),) for verdict in decision.verdicts), strict=True))
-    if columns:
-        await conn.execute(
-            """
-            INSERT INTO verdict (assignment_id, queue_id, passed, criterion, reason, remedy, weight, missing_bytes)
-            SELECT $1, * FROM unnest($2::smallint[], $3::bool[], $4::text[], $5::text[], $6::text[], $7::float[],
-                                     $8::bigint[])
-            ON CONFLICT (assignment_id, queue_id) DO UPDATE SET passed = excluded.passed,
-                criterion = excluded.criterion, reason = excluded.reason, remedy = excluded.remedy,
-                weight = excluded.weight, missing_bytes = excluded.missing_bytes
-            """,
-            assignment,
-            *map(list, columns),
-        )
     return assignment
 
 

@@ -24,8 +24,11 @@ class JobState(StrEnum):
 class TaskState(StrEnum):
     REGISTERED = "registered"
     READY = "ready"
+    SCOUTING = "scouting"
     RUNNING = "running"
+    MERGING = "merging"
     PAUSED = "paused"
+    EXHAUSTED = "exhausted"
     DONE = "done"
     FINISHED = "finished"
     FAILED = "failed"
@@ -52,7 +55,7 @@ JOB_WAYS: dict[JobState, tuple[JobState, ...]] = {
     _J.STARTING: (_J.RUNNING, _J.HOLDING, _J.TRANSFERRING, _J.FINISHED, _J.FAILED, _J.CANCELLED),
     _J.RUNNING: (_J.HOLDING, _J.TRANSFERRING, _J.FINISHED, _J.FAILED, _J.CANCELLED),
     _J.HOLDING: (_J.TRANSFERRING, _J.FINISHED, _J.FAILED, _J.CANCELLED),
-    _J.TRANSFERRING: (_J.FINISHED,),
+    _J.TRANSFERRING: (_J.FINISHED, _J.FAILED),
     _J.FINISHED: (),
     _J.FAILED: (),
     _J.CANCELLED: (),
@@ -61,10 +64,13 @@ JOB_WAYS: dict[JobState, tuple[JobState, ...]] = {
 
 TASK_WAYS: dict[TaskState, tuple[TaskState, ...]] = {
     _T.REGISTERED: (_T.READY, _T.FAILED, _T.ABORTED),
-    _T.READY: (_T.RUNNING, _T.PAUSED, _T.DONE, _T.FAILED, _T.ABORTED),
-    _T.RUNNING: (_T.PAUSED, _T.DONE, _T.FINISHED, _T.FAILED, _T.ABORTED),
-    _T.PAUSED: (_T.READY, _T.RUNNING, _T.ABORTED),
-    _T.DONE: (),
+    _T.READY: (_T.SCOUTING, _T.RUNNING, _T.PAUSED, _T.DONE, _T.FAILED, _T.ABORTED),
+    _T.SCOUTING: (_T.RUNNING, _T.EXHAUSTED, _T.PAUSED, _T.FAILED, _T.ABORTED),
+    _T.RUNNING: (_T.MERGING, _T.EXHAUSTED, _T.PAUSED, _T.DONE, _T.FINISHED, _T.FAILED, _T.ABORTED),
+    _T.MERGING: (_T.RUNNING, _T.PAUSED, _T.DONE, _T.FINISHED, _T.FAILED, _T.ABORTED),
+    _T.PAUSED: (_T.READY, _T.SCOUTING, _T.RUNNING, _T.MERGING, _T.ABORTED),
+    _T.EXHAUSTED: (_T.SCOUTING, _T.RUNNING, _T.FINISHED, _T.FAILED, _T.ABORTED),
+    _T.DONE: (_T.RUNNING,),
     _T.FINISHED: (_T.RUNNING,),
     _T.FAILED: (_T.RUNNING,),
     _T.ABORTED: (_T.RUNNING,),

@@ -63,6 +63,9 @@ async def submit(conn: Connection, request: TaskRequest, owner: str) -> tuple[Ta
         assert known is not None  # the conflict showed it
         return known, False
     task = Task.model_validate(dict(row))
+    await conn.execute("INSERT INTO task_output (task_id, dataset_id) VALUES ($1, $2)", task.id, target.id)
+    if source:
+        await conn.execute("INSERT INTO task_input (task_id, dataset_id) VALUES ($1, $2)", task.id, source.id)
     await take_stock(conn, task)
     await conn.execute("SELECT pg_notify('prodchain_work', 'generate')")
     return task, True

@@ -91,9 +91,10 @@ async def fold(conn: Connection) -> int:
     tasks = await conn.fetch("SELECT DISTINCT task_id FROM job_count WHERE NOT folded LIMIT $1", FOLD_TASKS)
     await conn.execute(
         """
-        WITH old AS (DELETE FROM job_count WHERE task_id = ANY($1) RETURNING task_id, queue_id, state, jobs, events)
-        INSERT INTO job_count (task_id, queue_id, state, jobs, events, folded)
-        SELECT task_id, queue_id, state, sum(jobs), sum(events), true FROM old GROUP BY task_id, queue_id, state
+        WITH old AS (DELETE FROM job_count WHERE task_id = ANY($1) RETURNING *)
+        INSERT INTO job_count (task_id, queue_id, share_id, state, jobs, events, cores, folded)
+        SELECT task_id, queue_id, share_id, state, sum(jobs), sum(events), sum(cores), true
+        FROM old GROUP BY task_id, queue_id, share_id, state
         HAVING sum(jobs) <> 0
         """,
         [row["task_id"] for row in tasks],

@@ -77,14 +77,15 @@ async def _unplaced(conn: Connection, job: Job) -> dict[str, Any]:
     if state in TASK_FINAL:
         return reason(f"its task is {state}: it is about to be cancelled")
     last = await conn.fetchrow(
-        "SELECT id, reason FROM assignment WHERE task_id = $1 AND queue_id IS NULL AND at >= $2",
+        "SELECT reason, verdicts FROM assignment WHERE task_id = $1 AND queue_id IS NULL AND until >= $2"
+        " ORDER BY until DESC LIMIT 1",
         job.task_id,
         job.created_at,
     )
     if last is None:
         return reason("the brokerage has not looked at it yet", "if this lasts, see `prodchain status`: agents")
-    remedies = await conn.fetch("SELECT remedy FROM verdict WHERE assignment_id = $1 AND NOT passed", last["id"])
-    return reason(last["reason"], "; or ".join(dict.fromkeys(row["remedy"] for row in remedies)))
+    remedies = dict.fromkeys(verdict["remedy"] for verdict in last["verdicts"] if not verdict["passed"])
+    return reason(last["reason"], "; or ".join(remedies))
 
 
 async def _missing(conn: Connection, holder: str, what: str) -> list[dict[str, Any]]:
@@ -204,10 +205,12 @@ async def _verdicts(
     rows = await conn.fetch(
         """
         SELECT q.name AS queue, v.passed, v.criterion, v.reason, v.remedy, v.weight, v.missing_bytes
-        FROM verdict v JOIN queue q ON q.id = v.queue_id
-        WHERE v.assignment_id = coalesce(
+        FROM assignment a CROSS JOIN jsonb_to_recordset(a.verdicts) AS v (queue smallint, passed bool, criterion text,
+            reason text, remedy text, weight float, missing_bytes bigint)
+        JOIN queue q ON q.id = v.queue
+        WHERE a.id = coalesce(
             $2,
-            (SELECT id FROM assignment WHERE task_id = $1 AND queue_id IS NULL AND $3),
+            (SELECT id FROM assignment WHERE task_id = $1 AND queue_id IS NULL AND $3 ORDER BY until DESC LIMIT 1),
             (SELECT max(id) FROM assignment WHERE task_id = $1))
         ORDER BY v.passed DESC, v.weight DESC, q.name
         """,
