@@ -1,7 +1,6 @@
 """What many tests need: a real PostgreSQL and a fresh, migrated database for each test."""
 
 import asyncio
-import os
 import uuid
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -14,16 +13,21 @@ from prodchain.broker.migrate import migrate
 from prodchain.cli.local import postgres
 
 from .storages.rucio import rucio_server as rucio_server  # once: a session has one
+from .storages.servers import in_ci as in_ci
 
 TEMPLATE = "prodchain_template"
+HASTY = ("fsync = off", "synchronous_commit = off", "full_page_writes = off")
+"""What a crash of the machine would lose is of no use to anybody: a fresh database costs half of the time."""
 
 
 @pytest.fixture(scope="session")
 def postgres_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The URL of the session's own PostgreSQL server; ``{}`` stands for the database."""
+    """The URL of a PostgreSQL server of the session's own (of each worker's); ``{}`` stands for the database."""
     home = tmp_path_factory.mktemp("postgres")
     server = postgres.start(postgres.data_folder(home))
     try:
+        settings = [f"ALTER SYSTEM SET {setting}" for setting in HASTY]
+        asyncio.run(_run(server.url("postgres"), *settings, "SELECT pg_reload_conf()"))
         yield server.url("{}")
     finally:
         server.stop(remove=True)
@@ -71,7 +75,3 @@ async def database(database_url: str) -> AsyncIterator[Pool]:
 @pytest.fixture(scope="session")
 def repository() -> Path:
     return Path(__file__).parent.parent
-
-
-def in_ci() -> bool:
-    return bool(os.environ.get("CI"))

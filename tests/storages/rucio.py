@@ -3,7 +3,6 @@
 import asyncio
 import os
 import shutil
-import socket
 import subprocess
 import time
 import urllib.request
@@ -14,6 +13,8 @@ from string import Template
 
 import asyncpg
 import pytest
+
+from .servers import free_port
 
 VENV = Path(os.environ.get("PRODCHAIN_RUCIO_VENV") or Path(__file__).parents[2] / "build" / "rucio-venv")
 ACCOUNT, USERNAME, PASSWORD = "root", "ddmlab", "rucio-test-secret"
@@ -71,9 +72,7 @@ class RucioServer:
     """Rucio's REST server; it keeps its port and its database when it is stopped and started again."""
 
     def __init__(self, home: Path, database: str) -> None:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
+        self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self._home = home
         self._process: subprocess.Popen[bytes] | None = None

@@ -1,5 +1,7 @@
 """What every kind of storage server has in common: a process, a folder behind it, a URL; how to start and end it."""
 
+import os
+import random
 import shutil
 import socket
 import subprocess
@@ -7,16 +9,20 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from ..conftest import in_ci
-
 START_S = 20.0
+
+
+def in_ci() -> bool:
+    """Whether a missing service is a failure."""
+    return bool(os.environ.get("CI"))
 
 
 @dataclass(frozen=True)
@@ -53,11 +59,18 @@ def found(program: str) -> str | None:
     return str(beside) if beside.exists() else shutil.which(program)
 
 
+PORTS = range(10_000, 32_000)
+"""Below those that the kernel gives to whoever connects somewhere: nobody has one between its choice and its use."""
+_ports = count(random.SystemRandom().randrange(len(PORTS)))
+
+
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """A port where nothing listens, and which this process has not given before."""
+    while True:
+        port = PORTS[next(_ports) % len(PORTS)]
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 @contextmanager

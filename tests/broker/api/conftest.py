@@ -3,8 +3,9 @@
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import httpx
 import pytest
@@ -12,6 +13,7 @@ from fastapi import FastAPI
 
 from prodchain.broker import tokens
 from prodchain.broker.api.app import create_app
+from prodchain.broker.database import Pool
 from prodchain.broker.models import TokenKind
 from prodchain.broker.settings import Settings
 
@@ -43,8 +45,26 @@ def bearer(token: str | None) -> dict[str, str]:
     return {"Authorization": f"Bearer {token}"} if token else {}
 
 
-async def serve(world: World, home: Path, **settings: Any) -> AsyncIterator[Broker]:
-    app = create_app(Settings(home=home, **settings), world.pool)
+class Now:
+    """Stands for what each test has of its own, before an application that all of them share."""
+
+    def __init__(self) -> None:
+        self.it: Any = None
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.it, name)
+
+
+@cache
+def application(public_read: bool) -> tuple[FastAPI, Now, Now]:
+    """Made once, with its settings and pool: FastAPI needs a third of a second for our routes, and tests are many."""
+    settings, pool = Now(), Now()
+    return create_app(cast(Settings, settings), cast(Pool, pool)), settings, pool
+
+
+async def serve(world: World, home: Path, *, public_read: bool) -> AsyncIterator[Broker]:
+    app, settings, pool = application(public_read)
+    settings.it, pool.it = Settings(home=home, public_read=public_read), world.pool
     transport = httpx.ASGITransport(app)
     async with (
         app.router.lifespan_context(app),
@@ -56,7 +76,7 @@ async def serve(world: World, home: Path, **settings: Any) -> AsyncIterator[Brok
 @pytest.fixture
 async def broker(world: World, tmp_path: Path) -> AsyncIterator[Broker]:
     """A broker where reading is free."""
-    async for found in serve(world, tmp_path):
+    async for found in serve(world, tmp_path, public_read=True):
         yield found
 
 
