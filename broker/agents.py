@@ -70,7 +70,7 @@ class Agents:
             group.create_task(self._loop("fill versions", self._each(slices.versions, slices.fill)))
             group.create_task(self._loop("withdraw", self._once(queueing.sweep), FOLD_S))
             group.create_task(self._loop("fold use", self._once(_fold_use), FOLD_S))
-            group.create_task(self._loop("expire", self._once(deletion.expire), EXPIRE_S))
+            group.create_task(self._loop("expire", self._once(deletion.Expiry().step), EXPIRE_S))
             group.create_task(self._loop("purge", self._once(purging.purge), EXPIRE_S))
             group.create_task(self._loop("reap", self._each(purging.reapable, purging.reap), EXPIRE_S))
             group.create_task(self._loop("recount", partial(recount.nightly, self._pool), RECOUNT_S))

@@ -16,6 +16,8 @@ GRACE = timedelta(days=14)
 """How long a deleted dataset can be brought back, unless the caller says otherwise."""
 LINGER = timedelta(days=1)
 """How long people can still look at a bookkeeping dataset that is over."""
+ROUND = timedelta(minutes=10)
+"""How soon what somebody needs beyond its lifetime is looked at again, or later if there is much of it."""
 EARLIEST = datetime.min.replace(tzinfo=UTC)
 WORDS = 5
 """How many of those who need a dataset an error names."""
@@ -133,22 +135,37 @@ async def undelete(conn: Connection, dataset_id: int, actor: str) -> Dataset:
     return Dataset.model_validate(dict(row))
 
 
-async def expire(conn: Connection, limit: int = 100) -> int:
-    """Hide up to ``limit`` datasets whose lifetime is over, and what the system made for itself and is over.
+class Expiry:
+    """Hides datasets whose lifetime is over, and what the system made for itself and is over; one for each process.
 
     A dispatch dataset is over when no job holds it any more, a sub-dataset when its task is; people can look at them
-    for a day (LINGER). What somebody needs stays, and is looked at again.
+    for a day (LINGER). What somebody needs stays, and is looked at again in the next round.
     """
-    count = 0
-    for statement, grace, bound in ((STALE, timedelta(), []), (OVER, timedelta(), [LINGER]), (PAST, GRACE, [])):
-        after = (EARLIEST, 0)
-        while count < limit:
-            rows = await conn.fetch(statement, *after, limit, *bound)
-            count += await _hide(conn, [row["id"] for row in rows], grace)
-            if len(rows) < limit:
-                break
-            after = (rows[-1][1], rows[-1]["id"])
-    return count
+
+    def __init__(self) -> None:
+        self._rounds = [_Round(STALE, timedelta()), _Round(OVER, timedelta(), (LINGER,)), _Round(PAST, GRACE)]
+
+    async def step(self, conn: Connection, limit: int = 500) -> int:
+        """Look at the next ``limit`` of each sort; how many were hidden."""
+        return sum([await each.step(conn, limit) for each in self._rounds])
+
+
+class _Round:
+    """A way through all that is past its time, the oldest first; what comes later is past its time later."""
+
+    def __init__(self, statement: str, grace: timedelta, bound: Sequence[timedelta] = ()) -> None:
+        self._statement, self._grace, self._bound = statement, grace, bound
+        self._after: tuple[datetime, int] = (EARLIEST, 0)
+        self._began = datetime.now(UTC)
+
+    async def step(self, conn: Connection, limit: int) -> int:
+        rows = await conn.fetch(self._statement, *self._after, limit, *self._bound)
+        hidden = await _hide(conn, [row["id"] for row in rows], self._grace)
+        if rows:
+            self._after = (rows[-1][1], rows[-1]["id"])
+        if len(rows) < limit and datetime.now(UTC) - self._began > ROUND:
+            self._after, self._began = (EARLIEST, 0), datetime.now(UTC)
+        return hidden
 
 
 async def _hide(conn: Connection, dataset_ids: Sequence[int], grace: timedelta) -> int:

@@ -31,6 +31,8 @@ FOR = """
 CASE WHEN d.kind = 'dispatch' THEN 'dispatch'
      WHEN d.kind = 'sub' OR (d.kind = 'production' AND at.home) THEN 'destination' ELSE 'other' END
 """
+SAMPLE = 500
+"""Failing transfers of each storage that are looked at: of more, these stand for all."""
 SUMMARY = f"""
 WITH wish AS (
     SELECT s.id, s.dataset_id, s.storage_id, s.created_at, {FOR} AS kind,
@@ -42,11 +44,20 @@ WITH wish AS (
     LEFT JOIN dataset_replica r ON r.dataset_id = s.dataset_id AND r.storage_id = s.storage_id
     LEFT JOIN hold h ON NOT s.standing AND h.holder = 'subscription:' || s.id
     WHERE s.state = 'active' AND d.kind <> 'container'
+), sample AS (
+    SELECT t.file_id, n.storage_id, greatest(n.failing / {SAMPLE}.0, 1) AS stands_for FROM (
+        SELECT storage_id, sum(failing) AS failing FROM transfer_count GROUP BY storage_id HAVING sum(failing) > 0
+    ) n CROSS JOIN LATERAL (
+        SELECT file_id FROM transfer
+        WHERE storage_id = n.storage_id AND state = 'queued' AND error IS NOT NULL
+        ORDER BY queued_at DESC, file_id DESC LIMIT {SAMPLE}
+    ) t
 ), failing AS (
-    SELECT wish.kind, count(DISTINCT (t.file_id, t.storage_id)) AS files
-    FROM transfer t JOIN dataset_file m ON m.file_id = t.file_id
-    JOIN wish ON wish.dataset_id = m.dataset_id AND wish.storage_id = t.storage_id
-    WHERE t.state = 'queued' AND t.error IS NOT NULL GROUP BY wish.kind
+    SELECT kind, round(sum(stands_for))::bigint AS files FROM (
+        SELECT DISTINCT wish.kind, s.file_id, s.storage_id, s.stands_for
+        FROM sample s JOIN dataset_file m ON m.file_id = s.file_id
+        JOIN wish ON wish.dataset_id = m.dataset_id AND wish.storage_id = s.storage_id
+    ) of GROUP BY kind
 )
 SELECT wish.kind, count(*) AS active, sum(wish.files)::bigint AS files_missing,
        sum(wish.bytes)::bigint AS bytes_missing, coalesce(max(failing.files), 0) AS failing,
@@ -82,7 +93,10 @@ class SubscriptionView:
 
 @dataclass(frozen=True)
 class Summary:
-    """Active wishes of a kind: what they still miss, how many of its files failed at least once, since when."""
+    """Active wishes of a kind: what they still miss, how many of its files failed at least once, since when.
+
+    ``failing`` is exact up to 500 failing files at each storage; of more the newest are taken for a sample.
+    """
 
     active: int = 0
     files_missing: int = 0

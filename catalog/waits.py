@@ -64,7 +64,15 @@ SELECT f.scope, f.name, source.name AS source, target.name AS destination,
        CASE WHEN t.state = 'queued' AND t.phase = 'active' THEN 'active' ELSE t.state END AS state,
        t.bytes, t.attempts, t.error, t.method, t.queued_at, t.started_at, t.done_at,
        CASE WHEN t.state = 'queued' AND t.phase = 'waiting' THEN t.not_before END AS next_try
-FROM (SELECT * FROM transfer ORDER BY queued_at DESC, file_id DESC, storage_id DESC LIMIT $1) t
+FROM (
+    SELECT t.* FROM storage s CROSS JOIN LATERAL (
+        (SELECT * FROM transfer WHERE storage_id = s.id AND state = 'queued'
+         ORDER BY queued_at DESC, file_id DESC LIMIT $1)
+        UNION ALL
+        (SELECT * FROM transfer WHERE storage_id = s.id AND state = 'done'
+         ORDER BY queued_at DESC, file_id DESC LIMIT $1)
+    ) t ORDER BY queued_at DESC, file_id DESC, storage_id DESC LIMIT $1
+) t
 JOIN file f ON f.id = t.file_id JOIN storage target ON target.id = t.storage_id
 LEFT JOIN storage source ON source.id = t.source_id
 ORDER BY t.queued_at DESC, t.file_id DESC, t.storage_id DESC

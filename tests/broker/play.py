@@ -168,7 +168,7 @@ class Play:
         await self.world.pool.execute(
             "UPDATE dataset SET closed_at = closed_at - interval '2 d' WHERE kind = 'dispatch'"
         )
-        await inside(self.world.pool, deletion.expire)
+        await inside(self.world.pool, deletion.Expiry().step)
         await inside(self.world.pool, purging.purge)
 
     async def reap(self, n: int) -> None:

@@ -115,7 +115,7 @@ async def test_after_the_jobs_the_dispatched_copies_are_a_cache_that_may_go(worl
     await at_b(world)
     await world.run_all()
     await world.pool.execute("UPDATE dataset SET closed_at = closed_at - interval '2 d' WHERE kind = 'dispatch'")
-    assert await inside(world.pool, deletion.expire) > 0
+    assert await inside(world.pool, deletion.Expiry().step) > 0
     while await inside(world.pool, purging.purge):
         pass
     b = await world.value("SELECT id FROM storage WHERE name = 'B-DISK'")

@@ -116,22 +116,38 @@ async def test_what_somebody_needs_is_refused_with_who_needs_it(
         " the hold release:1 and 1 more, task 7 (running), which reads it"
     )
     await datasets.set_lifetime(conn, dataset, datetime.now(UTC) - timedelta(days=1), "ada")
-    assert await deletion.expire(conn) == 0
+    assert await deletion.Expiry().step(conn) == 0
     needs.clear()
     await containers.remove(conn, box, [dataset])
     await holds.drop(conn, ["release:1", "release:2"])
     await conn.execute("UPDATE subscription SET state = 'cancelled'")
-    assert await deletion.expire(conn) == 1
+    assert await deletion.Expiry().step(conn) == 1
     assert (await get(conn, dataset)).deleted_at is not None
 
 
-async def test_needed_ones_do_not_keep_others_from_expiring(conn: Connection, needs: dict[int, list[str]]) -> None:
+async def test_needed_ones_do_not_keep_others_from_expiring_and_are_looked_at_once_in_a_round(
+    conn: Connection, needs: dict[int, list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int] = []
+    needed = hooks.needed
+    assert needed is not None
+
+    async def counted(conn: Connection, dataset_ids: Sequence[int]) -> dict[int, list[str]]:
+        asked.extend(dataset_ids)
+        return await needed(conn, dataset_ids)
+
+    monkeypatch.setattr(hooks, "needed", counted)
     made = [await new_dataset(conn, f"user.ada.d{n}") for n in range(7)]
     for n, dataset in enumerate(made):
         await datasets.set_lifetime(conn, dataset, datetime.now(UTC) - timedelta(days=9 - n), "ada")
     needs.update({dataset: ["somebody"] for dataset in made[:5]})
-    assert await deletion.expire(conn, limit=2) == 2
+    expiry = deletion.Expiry()
+    assert [await expiry.step(conn, limit=2) for _ in range(6)] == [0, 0, 1, 1, 0, 0]
     assert [(await get(conn, dataset)).deleted_at is not None for dataset in made] == [False] * 5 + [True] * 2
+    assert [asked.count(dataset) for dataset in made[:5]] == [1] * 5
+    needs.clear()
+    monkeypatch.setattr(deletion, "ROUND", timedelta())
+    assert [await expiry.step(conn, limit=9) for _ in range(2)] == [0, 5], "a new round has begun"
 
 
 async def test_a_process_that_knows_no_tasks_deletes_nothing(
@@ -165,9 +181,9 @@ async def test_dispatch_datasets_that_are_over_go_with_their_rows_and_their_copi
     await replicas.arrive(conn, away, ids[:2] + ids[3:])
     await holds.place(conn, "release:1", away, ids[:2], dispatch)
     await conn.execute("UPDATE dataset SET closed_at = closed_at - interval '2 days' WHERE id = $1", dispatch)
-    assert await deletion.expire(conn) == 0
+    assert await deletion.Expiry().step(conn) == 0
     await holds.drop(conn, ["release:1"])
-    assert await deletion.expire(conn) == 1
+    assert await deletion.Expiry().step(conn) == 1
     assert await purging.purge(conn, limit=3) == 3
     assert (await get(conn, dispatch)).files == 1
     assert await recount.check(conn) == []
@@ -300,7 +316,7 @@ async def test_one_bookkeeping_dataset_that_is_referred_to_does_not_keep_the_oth
     await conn.execute("CREATE TABLE other (id bigint REFERENCES dataset)")
     await conn.execute("INSERT INTO other VALUES ($1)", made[1])
     await conn.execute("UPDATE dataset SET expires_at = now() - interval '1 day'")
-    assert await deletion.expire(conn) == 3
+    assert await deletion.Expiry().step(conn) == 3
     assert await purging.purge(conn) == 3
     assert await purging.purge(conn) == 0
     rows = await conn.fetch("SELECT id, state FROM dataset")

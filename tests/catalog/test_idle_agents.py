@@ -89,7 +89,8 @@ async def test_what_is_needed_beyond_its_lifetime_keeps_nothing_else_and_is_not_
         assert subs == [1, 2, 3]
         await conn.execute("UPDATE dataset SET expires_at = now() - make_interval(hours => 9 - id::int)")
     async with database.acquire() as conn, conn.transaction():
-        assert await deletion.expire(conn, limit=2) == 1
+        expiry = deletion.Expiry()
+        assert [await expiry.step(conn, limit=2) for _ in range(2)] == [0, 1]
         async with database.acquire() as other:
             await other.fetch("SELECT FROM dataset WHERE id <= 2 FOR UPDATE NOWAIT")
     assert await database.fetchval("SELECT id FROM dataset WHERE deleted_at IS NOT NULL") == 3

@@ -341,6 +341,17 @@ async def test_a_dry_run_tells_what_a_wish_would_do(conn: Connection) -> None:
     assert none.time == "unknown: no other storage has any of it"
 
 
+async def test_of_very_many_failing_copies_a_sample_stands_for_all(conn: Connection) -> None:
+    _, there = await new_storages(conn, "file:/a", "file:/b")
+    many, few = await new_files(conn, 600), await new_files(conn, 3, first=601)
+    await subscriptions.subscribe(conn, await new_dataset(conn, file_ids=many), there)
+    await subscriptions.subscribe(conn, await new_dataset(conn, "mc26.out_dis1", few, DatasetKind.DISPATCH), there)
+    await conn.execute("UPDATE transfer SET error = 'no'")
+    found = await progress.summary(conn)
+    assert found["other"].failing + found["dispatch"].failing in (602, 603, 604)
+    assert 0 < found["dispatch"].failing < 10
+
+
 async def test_a_destination_must_fit_and_be_writable(conn: Connection) -> None:
     await new_storages(conn, "file:/a")
     dataset = await new_dataset(conn)
