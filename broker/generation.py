@@ -1,5 +1,7 @@
 """Jobs from tasks: as input files appear while the input is open, the rest when it closes."""
 
+from . import requirements
+from .asks import ask_of
 from .database import Connection
 from .errors import BadRequest
 from .jobs import define
@@ -37,7 +39,7 @@ async def generate(conn: Connection, task_id: int) -> int:
     task = await get(conn, task_id, lock=True)
     if task.state not in OPEN or task.generated:
         return 0
-    request = TaskRequest.model_validate(task.request)
+    request = ask_of(task)
     try:
         works, generated = await _from_input(conn, task, request) if task.input_id else _from_nothing(task, request)
     except BadRequest as error:  # it would be so at every try
@@ -47,7 +49,13 @@ async def generate(conn: Connection, task_id: int) -> int:
         await move(conn, task_id, TaskState.READY, ACTOR, "accepted")
     if works:
         await define(
-            conn, task_id, [(work, 1) for work in works], priority=task.priority, actor=ACTOR, reason="work to do"
+            conn,
+            task_id,
+            [(work, 1) for work in works],
+            requirement=await requirements.find(conn, requirements.of_ask(request)),
+            priority=task.priority,
+            actor=ACTOR,
+            reason="work to do",
         )
         if task.state != TaskState.RUNNING:
             await move(conn, task_id, TaskState.RUNNING, ACTOR, "first jobs made")

@@ -51,16 +51,21 @@ async def define(
     task_id: int,
     works: Sequence[tuple[Work, int]],
     *,
+    requirement: int,
     priority: int,
     actor: str,
     reason: str,
+    scout: bool = False,
+    avoid: Sequence[int] = (),
 ) -> None:
-    """Insert jobs for pieces of work, each with its attempt number."""
+    """Insert jobs for pieces of work, each with its attempt number; they get the task's share."""
     rows = await conn.fetch(
         """
-        INSERT INTO job (task_id, number, attempt, priority, events, work, actor, reason)
-        SELECT $1, number, attempt, $2, events, work, $3, $4
+        INSERT INTO job (task_id, number, attempt, priority, events, work, actor, reason,
+                         share_id, requirement_id, scout, avoid)
+        SELECT $1, number, attempt, $2, new.events, work, $3, $4, t.share_id, $9, $10, $11
         FROM unnest($5::int[], $6::int[], $7::bigint[], $8::jsonb[]) AS new (number, attempt, events, work)
+        JOIN task t ON t.id = $1
         RETURNING id, number
         """,
         task_id,
@@ -71,6 +76,9 @@ async def define(
         [attempt for _, attempt in works],
         [work.events for work, _ in works],
         [asdict(work) for work, _ in works],
+        requirement,
+        scout,
+        list(avoid),
     )
     ids = {row["number"]: row["id"] for row in rows}
     reads = [(ids[work.number], file) for work, _ in works for file in work.files]
@@ -149,6 +157,7 @@ async def fail(conn: Connection, job: Job, actor: str, reason: str, *, exit_code
             conn,
             job.task_id,
             [(work, job.attempt + 1)],
+            requirement=job.requirement_id,
             priority=job.priority,
             actor=actor,
             reason=f"attempt {job.attempt + 1} of {allowed}: job {job.id} failed",

@@ -2,11 +2,13 @@
 
 import re
 from string import Formatter
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from prodchain.catalog.names import parse_did, parse_output_did, parse_versioned
 
+from .models import Activity
 from .texts import storable
 
 TEMPLATE_FIELDS = ("events", "skip", "first_event", "seed", "number", "inputs", "output")
@@ -17,6 +19,25 @@ INT = 2**31 - 1
 BIG = 2**53 - 1
 """Whole numbers that every reader of JSON keeps exact."""
 MAX_JOBS = 10_000_000
+
+
+class Secondary(BaseModel):
+    """A second dataset that jobs read beside their input, as minimum-bias events for pile-up."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    dataset: str = Field(description="DID of a closed dataset; its files are handed out in turn")
+    files_per_job: int = Field(default=1, ge=1, le=1000)
+
+
+class Merge(BaseModel):
+    """How small outputs become larger ones."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    command: list[str] = Field(min_length=1, description="program and options, as for the task itself")
+    files_per_job: int | None = Field(default=None, ge=1, le=INT)
+    bytes_per_job: int | None = Field(default=None, ge=1, le=BIG)
 
 
 class TaskRequest(BaseModel):
@@ -36,12 +57,31 @@ class TaskRequest(BaseModel):
     events: int | None = Field(default=None, ge=1, le=BIG, description="events to make, for a task without input")
     events_per_job: int | None = Field(default=None, ge=1, le=INT)
     files_per_job: int | None = Field(default=None, ge=1, le=INT)
+    bytes_per_job: int | None = Field(default=None, ge=1, le=BIG)
+    jobs: int | None = Field(default=None, ge=1, le=MAX_JOBS, description="pieces of a task without input")
+    boundary: Literal["file", "dataset", "none"] | None = Field(
+        default=None, description="what a piece does not cross; file with events_per_job, none else"
+    )
+    outputs: dict[str, str] = Field(default={}, description="further outputs: name in the command, and DID")
+    secondary: dict[str, Secondary] = Field(
+        default={}, description="further inputs: name in the command, and dataset"
+    )
+    scouts: int = Field(default=0, ge=0, le=100, description="pieces that run first and are measured")
+    target_walltime_s: int | None = Field(default=None, ge=1, le=INT, description="length of a job after the scouts")
+    merge: Merge | None = None
     first_event: int = Field(default=1, ge=0, le=BIG)
     seed: int = Field(default=1, ge=0, le=BIG)
     destination: str | None = Field(default=None, description="storage where the output ends up")
     cores: int = Field(default=1, ge=1, le=INT)
     memory_mb: int = Field(default=1000, ge=1, le=INT)
     walltime_s: int = Field(default=3600, ge=1, le=INT)
+    scratch_mb: int = Field(default=0, ge=0, le=INT)
+    gpus: int = Field(default=0, ge=0, le=64)
+    architecture: str = Field(default="", max_length=40, description="as x86_64; empty: any")
+    software: list[str] = Field(default=[], description="what the queue must have")
+    sites: list[str] = Field(default=[], description="only these sites or queues; empty: all")
+    group: str = Field(default="", max_length=100, description="the working group it runs for")
+    activity: Activity = Activity.PRODUCTION
     priority: int = Field(default=1000, ge=0, le=100_000)
     max_attempts: int = Field(default=3, ge=1, le=50)
     run: str | None = Field(default=None, description="the Prefect flow run that submits")

@@ -4,6 +4,8 @@ from prodchain.catalog import datasets
 from prodchain.catalog.models import BOOKKEEPING, Dataset, DatasetKind
 from prodchain.catalog.names import Did, parse_did, parse_versioned
 
+from . import requirements
+from .asks import ask_of
 from .database import Connection, one
 from .errors import BadRequest, NotFound, TaskConflict, WrongState
 from .jobs import cancel, define
@@ -206,9 +208,12 @@ async def retry(conn: Connection, task_id: int, actor: str) -> Task:
         task_id,
     )
     lost = [(Work.load(row["work"]), row["attempt"] + 1) for row in rows if row["state"] in LOST]
+    requirement = await requirements.find(conn, requirements.of_ask(ask_of(task)))
     for start in range(0, len(lost), BUNCH):
         bunch = lost[start : start + BUNCH]
-        await define(conn, task_id, bunch, priority=task.priority, actor=actor, reason="task retry")
+        await define(
+            conn, task_id, bunch, requirement=requirement, priority=task.priority, actor=actor, reason="task retry"
+        )
     await conn.execute("SELECT pg_notify('prodchain_work', 'generate')")
     return await move(conn, task_id, TaskState.RUNNING, actor, f"retry of {len(lost)} jobs")
 

@@ -1,0 +1,54 @@
+"""Kinds of requirement: what a job needs of a slot, one row for all jobs alike."""
+
+from dataclasses import asdict, dataclass
+
+from .database import Connection
+from .requests import TaskRequest
+
+
+_COLUMNS = "cores, memory_mb, walltime_s, scratch_mb, gpus, architecture, software"
+_FIND = f"SELECT id FROM requirement WHERE ({_COLUMNS}) = ($1, $2, $3, $4, $5, $6, $7::jsonb)"  # noqa: S608
+_MAKE = f"""
+INSERT INTO requirement ({_COLUMNS}) VALUES ($1, $2, $3, $4, $5, $6, $7::jsonb) ON CONFLICT DO NOTHING RETURNING id
+"""  # noqa: S608
+_GET = f"SELECT {_COLUMNS} FROM requirement WHERE id = $1"  # noqa: S608
+
+
+@dataclass(frozen=True)
+class Requirement:
+    """Units are in the names; an empty architecture is any."""
+
+    cores: int = 1
+    memory_mb: int = 1000
+    walltime_s: int = 3600
+    scratch_mb: int = 0
+    gpus: int = 0
+    architecture: str = ""
+    software: tuple[str, ...] = ()
+
+
+def of_ask(ask: TaskRequest) -> Requirement:
+    return Requirement(
+        ask.cores,
+        ask.memory_mb,
+        ask.walltime_s,
+        ask.scratch_mb,
+        ask.gpus,
+        ask.architecture,
+        tuple(sorted(set(ask.software))),
+    )
+
+
+async def find(conn: Connection, requirement: Requirement) -> int:
+    """The row of the requirement, made if there is none."""
+    values = list((asdict(requirement) | {"software": list(requirement.software)}).values())
+    found: int | None = await conn.fetchval(_FIND, *values)
+    while found is None:  # whoever was faster has committed by then
+        found = await conn.fetchval(_MAKE, *values) or await conn.fetchval(_FIND, *values)
+    return found
+
+
+async def get(conn: Connection, requirement_id: int) -> Requirement:
+    row = await conn.fetchrow(_GET, requirement_id)
+    assert row is not None
+    return Requirement(**(dict(row) | {"software": tuple(row["software"])}))
