@@ -2,6 +2,9 @@
 PYTHON ?= python3
 BIN := .venv/bin
 FOLDERS := broker catalog cli flows pilot_agent tasks
+# Each worker starts services of its own, and takes tests of the slowest one when it has none left.
+WORKERS ?= logical
+PARALLEL = -n $(WORKERS) --maxprocesses 4
 
 .PHONY: install demo test acceptance lint services rucio clean
 
@@ -22,10 +25,10 @@ demo: install
 	$(BIN)/prodchain demo
 
 test: install
-	$(BIN)/python -m pytest -m 'not acceptance'
+	$(BIN)/python -m pytest -m 'not acceptance' $(PARALLEL) --dist worksteal
 
 acceptance: install
-	$(BIN)/python -m pytest -m acceptance
+	$(BIN)/python -m pytest -m acceptance $(PARALLEL) --dist loadgroup
 
 lint: install
 	$(BIN)/ruff check

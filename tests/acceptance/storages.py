@@ -84,7 +84,7 @@ class Storages:
         """What ``dataset why`` says."""
         return self.system.run("dataset", "why", f"{name}@{at}")
 
-    def says(self, name: str, at: str, *words: str, timeout_s: float = 60) -> str:
+    def says(self, name: str, at: str, *words: str, timeout_s: float = 120) -> str:
         """Wait until ``why`` says one of the words; what it says then."""
         said: list[str] = [""]
 
@@ -98,7 +98,7 @@ class Storages:
             raise AssertionError(f"{error}; it says {said[-1]}{self.system.logs()}") from None
         return said[-1]
 
-    def complete(self, name: str, *at: str, timeout_s: float = 60) -> None:
+    def complete(self, name: str, *at: str, timeout_s: float = 120) -> None:
         for storage in at:
             self.says(name, storage, COMPLETE, timeout_s=timeout_s)
 

@@ -37,7 +37,7 @@ class System:
             command = [PROGRAM, *words, "--home", str(self.home)]
             return subprocess.Popen(command, env=self.environment, stdout=log, stderr=subprocess.STDOUT)
 
-    def run(self, *words: str, timeout_s: float = 240, code: int = 0) -> str:
+    def run(self, *words: str, timeout_s: float = 480, code: int = 0) -> str:
         """Run a command to its end; the test fails with what it said if it ends otherwise."""
         done = subprocess.run(
             [PROGRAM, *words, "--home", str(self.home)],
@@ -84,7 +84,7 @@ class System:
         return "".join(f"\n--- {log.name}\n" + "\n".join(log.read_text().splitlines()[-lines:]) for log in logs)
 
 
-def wait_until(true: Callable[[], bool], what: str, timeout_s: float = 120) -> None:
+def wait_until(true: Callable[[], bool], what: str, timeout_s: float = 240) -> None:
     end = time.monotonic() + timeout_s
     while not true():
         assert time.monotonic() < end, f"not within {timeout_s} s: {what}"

@@ -9,7 +9,7 @@ import pytest
 
 from .system import System, dataset
 
-pytestmark = [pytest.mark.acceptance, pytest.mark.physics, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.acceptance, pytest.mark.xdist_group("demo"), pytest.mark.physics, pytest.mark.timeout(1800)]
 
 EVENTS, JOBS = 800, 4
 STEPS = ("evgen", "sim", "reco", "merge")
@@ -25,7 +25,7 @@ def system(home: Path) -> Iterator[System]:
 @pytest.fixture(scope="module")
 def document(system: System) -> dict[str, Any]:
     """What ``prodchain demo --json`` says; the system is left running."""
-    said: dict[str, Any] = json.loads(system.run("demo", "--keep", "--json", timeout_s=600))
+    said: dict[str, Any] = json.loads(system.run("demo", "--keep", "--json", timeout_s=1200))
     return said
 
 
@@ -103,7 +103,7 @@ def test_the_fetched_files_hold_the_physics_of_a_single_process(
 
 
 def test_a_second_demo_finds_everything_done(system: System, document: dict[str, Any]) -> None:
-    again = json.loads(system.run("demo", "--keep", "--json", timeout_s=120))
+    again = json.loads(system.run("demo", "--keep", "--json", timeout_s=240))
     assert again["steps"] == document["steps"]
 
 

@@ -19,11 +19,23 @@ assert spec is not None and spec.loader is not None
 killer = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(killer)
 POINTS = list(killer.POINTS)
+SETTINGS = "lease_s = 6\nheartbeat_s = 1\n"
+"""What was in a killed hand is taken up after 6 seconds."""
+
+
+def points(of_flows: bool) -> list[Any]:
+    """Points as parameters, in two groups: each has a system of its own, and they may run beside each other."""
+    return [
+        pytest.param(point, marks=pytest.mark.xdist_group(f"kills-{number % 2}"))
+        for number, point in enumerate(POINTS)
+        if point.startswith("flow") == of_flows
+    ]
 
 
 @pytest.fixture(scope="module")
 def system(home: Path) -> Iterator[System]:
     system = System(home, killing=True)
+    (home / "prodchain.toml").write_text(SETTINGS)
     small = files("prodchain.cli").joinpath("local", "sites.toml").read_text()
     part, large = small.split("[site.SITE-B.queue")
     (home / "sites.toml").write_text(
@@ -58,7 +70,7 @@ def check(system: System, tag: str, expected: Any, tmp_path: Path) -> None:
     assert compare(expected, read_aod(sorted(tmp_path.rglob("*.root*")))) is None
 
 
-@pytest.mark.parametrize("point", [point for point in POINTS if not point.startswith("flow")])
+@pytest.mark.parametrize("point", points(of_flows=False))
 def test_a_chain_survives_the_kill_of_a_service(
     system: System, point: str, reference: Callable[[int, int], Any], tmp_path: Path
 ) -> None:
@@ -68,14 +80,14 @@ def test_a_chain_survives_the_kill_of_a_service(
     check(system, tag_of(point), reference(EVENTS, JOBS), tmp_path)
 
 
-@pytest.mark.parametrize("point", [point for point in POINTS if point.startswith("flow")])
+@pytest.mark.parametrize("point", points(of_flows=True))
 def test_a_killed_flow_process_is_resumed_on_the_same_run(
     system: System, point: str, reference: Callable[[int, int], Any], tmp_path: Path
 ) -> None:
     tag = tag_of(point)
     system.arm(point)
     flow = system.start("chain", "run", HEAVY, *parameters(tag=tag, events=EVENTS, jobs=JOBS))
-    assert flow.wait(timeout=120) == -9
+    assert flow.wait(timeout=240) == -9
     assert system.fired
     (run,) = runs_of(system, f"zmumu-{tag}")
     system.run("chain", "resume", run["run"])
@@ -84,6 +96,7 @@ def test_a_killed_flow_process_is_resumed_on_the_same_run(
     check(system, tag, reference(EVENTS, JOBS), tmp_path)
 
 
+@pytest.mark.xdist_group("kills-1")
 def test_a_run_of_a_worker_is_resumed_by_itself(
     system: System, reference: Callable[[int, int], Any], tmp_path: Path
 ) -> None:

@@ -13,7 +13,7 @@ import pytest
 from .storages import COMPLETE, HOME, STORAGES, Storages, digest, flip, silent_server, small_disk, storages
 from .system import wait_until
 
-pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.acceptance, pytest.mark.xdist_group("storages"), pytest.mark.timeout(600)]
 
 BIG = 48_000_000
 """More than what is copied in batches."""
