@@ -15,7 +15,8 @@ PARTS_TOLD = 20
 
 _PART = """
 SELECT coalesce(r.files, 0) AS files, coalesce(r.bytes, 0) AS bytes,
-       (SELECT state FROM subscription s WHERE s.dataset_id = $1 AND s.storage_id = $2) AS wish
+       (SELECT state FROM subscription s WHERE s.dataset_id = $1 AND s.storage_id = $2) AS wish,
+       (SELECT walked_to IS NOT NULL FROM subscription s WHERE s.dataset_id = $1 AND s.storage_id = $2) AS walking
 FROM (SELECT 1) AS always LEFT JOIN dataset_replica r ON r.dataset_id = $1 AND r.storage_id = $2
 """
 _MISSING = """
@@ -32,6 +33,7 @@ _ASKED = {
     "new": ("{n} queued", "if this lasts, see `prodchain status`: agents"),
     "stage": ("{n} being brought to disk from tape", ""),
     "lost": ("{n} lost: no good copy is left anywhere", "`prodchain dataset story {name}` tells how"),
+    "soon": ("{n} about to be queued: the dataset is large", "if this lasts, see `prodchain status`: agents"),
     "none": ("{n} not on their way", "`prodchain dataset subscribe {name} --to {storage}` brings them"),
 }
 
@@ -88,7 +90,7 @@ async def _reasons(conn: Connection, found: Dataset, storage: Storage) -> list[V
             what = f"{row['files']} tried in vain; {row['error']}"
             reasons.append(_reason(what, "mend what the error names: they are tried again by themselves"))
         elif row["state"] != "none" or part["wish"] == "active":
-            what, remedy = _ASKED[row["state"]]
+            what, remedy = _ASKED["soon" if row["state"] == "none" and part["walking"] else row["state"]]
             fields = {"n": row["files"], "name": name, "storage": storage.name}
             reasons.append(_reason(what.format_map(fields), remedy.format_map(fields)))
     return reasons

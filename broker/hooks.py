@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from prodchain.catalog import holds, hooks
 
+from . import lostoutputs
 from .database import Connection
 from .jobs import deliver_holder, lock, release_holder
 from .states import ON_PILOT, TASK_FINAL, JobState
@@ -141,3 +142,4 @@ def install() -> None:
     hooks.needed = needed
     hooks.reads = reads
     hooks.removed = removed
+    hooks.lost = lostoutputs.lost

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from . import files, history, replicas
+from . import files, history, hooks, replicas
 from .connection import Connection
 from .models import BadReplica, BadState
 from .queueing import RECOVERY, Terms, queue
@@ -133,3 +133,4 @@ async def _lose(conn: Connection, storage_id: int, file_ids: Sequence[int], acto
     for row in await conn.fetch(LOSERS, [row["id"] for row in lost]):
         more = f" and {row['files'] - len(row['some'])} more" if row["files"] > len(row["some"]) else ""
         await history.note(conn, "lost", row["did"], actor, f"lost {', '.join(row['some'])}{more}: {why}")
+    await hooks.tell_lost(conn, [row["id"] for row in lost], why)

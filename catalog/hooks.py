@@ -14,6 +14,7 @@ FilesAdded: TypeAlias = Callable[[Connection, int, list[int]], Awaitable[None]]
 Closed: TypeAlias = Callable[[Connection, int], Awaitable[None]]
 Needed: TypeAlias = Callable[[Connection, Sequence[int]], Awaitable[dict[int, list[str]]]]
 Reads: TypeAlias = Callable[[Connection, int, Sequence[int]], Awaitable[dict[int, str]]]
+Lost: TypeAlias = Callable[[Connection, Sequence[int], str], Awaitable[None]]
 Removed: TypeAlias = Callable[[Connection, int, Sequence[int]], Awaitable[list[tuple[str, int]]]]
 
 satisfied: Satisfied | None = None
@@ -28,6 +29,9 @@ reads: Reads | None = None
 """Takes a storage and files; by file, in words, who needs the copy there."""
 removed: Removed | None = None
 """Takes a storage and the files whose copies are gone there; the holders that wait for them again, with the file."""
+
+lost: Lost | None = None
+"""Takes files whose last copy is gone, once, and why."""
 
 
 async def tell_satisfied(conn: Connection, holders: list[str]) -> None:
@@ -73,6 +77,11 @@ async def ask_reads(conn: Connection, storage_id: int, file_ids: Sequence[int]) 
 
 async def tell_removed(conn: Connection, storage_id: int, file_ids: Sequence[int]) -> list[tuple[str, int]]:
     return [] if removed is None else await removed(conn, storage_id, file_ids)
+
+
+async def tell_lost(conn: Connection, file_ids: Sequence[int], why: str) -> None:
+    if lost is not None:
+        await lost(conn, file_ids, why)
 
 
 def _missing(words: str, about: str, slot: str) -> HookMissing:

@@ -116,7 +116,19 @@ async def purge(conn: Connection, limit: int = BUNCH) -> int:
     await files.lock(conn, members)
     ids = [row["id"] for row in await conn.fetch(LOCK, ids)]
     await conn.execute(LET_GO, ids)
-    gone = [(row["dataset_id"], row["file_id"]) for row in await conn.fetch(LEAVE, ids, members)]
+    gone = await leave(conn, ids, members)
+    empty = [Dataset.model_validate(dict(row)) for row in await conn.fetch(EMPTY, ids)]
+    await _end(conn, empty)
+    return gone + len(empty)
+
+
+async def leave(conn: Connection, dataset_ids: Sequence[int], file_ids: Sequence[int]) -> int:
+    """Let files leave datasets that are open or deleted; the memberships gone. Files and datasets are locked.
+
+    Copies that nobody wishes for any more may be deleted, and queued ones are taken back.
+    """
+    rows = await conn.fetch(LEAVE, dataset_ids, file_ids)
+    gone = [(row["dataset_id"], row["file_id"]) for row in rows]
     if gone:
         columns = [dataset for dataset, _ in gone], [file for _, file in gone]
         await conn.execute(UNCOUNT, *columns)
@@ -124,9 +136,7 @@ async def purge(conn: Connection, limit: int = BUNCH) -> int:
         await conn.execute(UNCOUNT_REPLICAS, *columns)
         for row in await conn.fetch(QUEUED, columns[1]):
             await queueing.withdraw(conn, row["storage_id"], row["file_ids"])
-    empty = [Dataset.model_validate(dict(row)) for row in await conn.fetch(EMPTY, ids)]
-    await _end(conn, empty)
-    return len(gone) + len(empty)
+    return len(gone)
 
 
 async def _end(conn: Connection, empty: Sequence[Dataset]) -> None:
