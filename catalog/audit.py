@@ -1,17 +1,22 @@
 """A storage's own listing against the catalog: dark files, lost ones, and those of another size.
 
 The listing is a snapshot that takes its time: a copy that was registered since it began is not called lost, and a
-file that is on its way there or away from there is not called dark.
+file that is on its way there or away from there is not called dark. What is declared bad is looked at once more.
 """
 
 import asyncio
+import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import islice
+from tempfile import TemporaryFile
+from typing import IO
 
-from . import backends, badreplicas, history, sites
+from . import backends, badreplicas, files, history, sites
+from . import storage as at_storage
 from .connection import Connection, Pool
 from .errors import BadStorage
 from .models import Storage
@@ -19,6 +24,9 @@ from .names import Did, path_of
 
 SLICE = 10_000
 """Entries of the listing, or files of a repair, that are handled at once."""
+DECLARED = 1000
+LOOKERS = 8
+"""Files that are looked at once more at a time, before they are declared bad."""
 SHOWN = 1000
 """Files of each sort that an audit names; all are counted."""
 SORTS = ("dark", "lost", "wrong_size", "partial")
@@ -59,6 +67,9 @@ FROM placed FULL JOIN listing USING (path)
 WHERE placed.here IS NULL
    OR placed.id IS NOT NULL AND listing.bytes IS NULL AND placed.created_at < {began}
    OR placed.bytes <> listing.bytes
+"""
+STILL = """
+SELECT file_id FROM replica WHERE storage_id = $1 AND file_id = ANY($2::bigint[]) AND created_at < $3
 """
 LISTED = "SELECT count(*) FROM listing"
 REGISTERED = "SELECT coalesce(sum(files), 0)::bigint FROM storage_use WHERE storage_id = $1"
@@ -104,39 +115,61 @@ async def compare(pool: Pool, name: str, *, actor: str = "", declare: bool = Fal
     """Compare what the storage lists with what is registered there. It reads the whole listing, not the files.
 
     ``declare``: lost copies and those of another size are declared bad, so that they are made again from good ones.
-    ``give_up``: dark files at a path of ours are deleted after a day, unless somebody registers them.
+    ``give_up``: dark files at a path of ours are deleted after a day, unless somebody registers them. No connection
+    is kept while the storage lists what it has, which is what takes long.
     """
     async with pool.acquire() as conn:
         storage = await sites.storage(conn, name)
-        assert storage.id is not None
         began: datetime = await conn.fetchval("SELECT clock_timestamp()")
-        try:
-            await conn.execute(CREATE)
-            await _list(conn, storage.url)
-            compare = COMPARE.format(storage=storage.id, began=f"'{began.isoformat()}'::timestamptz")
-            await conn.execute(compare, timeout=LONG_S)
-            counts = dict.fromkeys(SORTS, 0) | {row["sort"]: row["files"] for row in await conn.fetch(COUNTS)}
-            found = Audit(
-                name, began, await conn.fetchval(LISTED), await conn.fetchval(REGISTERED, storage.id), counts
-            )
-            for sort in SORTS:
-                rows = await conn.fetch(SOME, [sort], "", SHOWN)
-                found.files[sort] = [Odd(row["path"], row["there"], row["known"]) for row in rows]
-            if declare:
-                _refuse_empty(found)
-                found.declared_bad = await _declare(conn, storage, actor)
-            if give_up:
-                found.given_up = await _give_up(conn, storage, actor)
-        finally:
-            await conn.execute(DROP)
+    with TemporaryFile("w+") as listing:
+        await asyncio.to_thread(_spool, storage.url, listing)
+        async with pool.acquire() as conn:
+            return await _compare(conn, storage, began, listing, actor, declare=declare, give_up=give_up)
+
+
+async def _compare(
+    conn: Connection,
+    storage: Storage,
+    began: datetime,
+    listing: IO[str],
+    actor: str,
+    *,
+    declare: bool,
+    give_up: bool,
+) -> Audit:
+    assert storage.id is not None
+    try:
+        await conn.execute(CREATE)
+        while rows := await asyncio.to_thread(_read, listing):
+            await conn.copy_records_to_table("listing", records=rows)
+        compare = COMPARE.format(storage=storage.id, began=f"'{began.isoformat()}'::timestamptz")
+        await conn.execute(compare, timeout=LONG_S)
+        counts = dict.fromkeys(SORTS, 0) | {row["sort"]: row["files"] for row in await conn.fetch(COUNTS)}
+        found = Audit(
+            storage.name, began, await conn.fetchval(LISTED), await conn.fetchval(REGISTERED, storage.id), counts
+        )
+        for sort in SORTS:
+            rows = await conn.fetch(SOME, [sort], "", SHOWN)
+            found.files[sort] = [Odd(row["path"], row["there"], row["known"]) for row in rows]
+        if declare:
+            _refuse_empty(found)
+            found.declared_bad = await _declare(conn, storage, began, actor)
+        if give_up:
+            found.given_up = await _give_up(conn, storage, actor)
+    finally:
+        await conn.execute(DROP)
     return found
 
 
-async def _list(conn: Connection, url: str) -> None:
-    """Write the listing into its table, slice by slice, while a thread reads it from the storage."""
-    entries = await asyncio.to_thread(lambda: _entries(url))
-    while rows := await asyncio.to_thread(lambda: list(islice(entries, SLICE))):
-        await conn.copy_records_to_table("listing", records=rows)
+def _spool(url: str, listing: IO[str]) -> None:
+    """In a thread: write the listing down, a line for each file."""
+    for path, size in _entries(url):
+        listing.write(json.dumps((path, size)) + "\n")
+    listing.seek(0)
+
+
+def _read(listing: IO[str]) -> list[tuple[str, int]]:
+    return [tuple(json.loads(line)) for line in islice(listing, SLICE)]
 
 
 def _entries(url: str) -> Iterator[tuple[str, int]]:
@@ -157,17 +190,27 @@ def _refuse_empty(found: Audit) -> None:
         )
 
 
-async def _declare(conn: Connection, storage: Storage, actor: str) -> int:
-    """Copies that are not what they should be; one transaction for each slice."""
+async def _declare(conn: Connection, storage: Storage, began: datetime, actor: str) -> int:
+    """Copies that are not what they should be, and still are not; one transaction for each slice."""
     done, after = 0, ""
-    while rows := await conn.fetch(SOME, ["lost", "wrong_size"], after, SLICE):
+    while rows := await conn.fetch(SOME, ["lost", "wrong_size"], after, DECLARED):
+        after = rows[-1]["path"]
+        sizes = await asyncio.to_thread(_sizes, storage.url, [row["path"] for row in rows])
+        wrong = {row["file_id"]: size for row, size in zip(rows, sizes, strict=True) if size != row["known"]}
         async with conn.transaction():
+            # A copy that came anew since the listing began is another one; one that is deleted is no longer there.
+            await files.lock(conn, wrong)
+            still = [row["file_id"] for row in await conn.fetch(STILL, storage.id, list(wrong), began)]
             for words, gone in (("not there", True), ("of another size there", False)):
-                ids = [row["file_id"] for row in rows if (row["there"] is None) is gone]
-                if ids:
-                    await badreplicas.bad(conn, storage.id or 0, ids, actor, f"an audit found it {words}")
-        done, after = done + len(rows), rows[-1]["path"]
+                ids = [file for file in still if (wrong[file] is None) is gone]
+                done += len(await badreplicas.bad(conn, storage.id or 0, ids, actor, f"an audit found it {words}"))
     return done
+
+
+def _sizes(url: str, paths: Sequence[str]) -> list[int | None]:
+    """In a thread: what is there now."""
+    with ThreadPoolExecutor(LOOKERS) as threads:
+        return list(threads.map(at_storage.size, [f"{url.rstrip('/')}/{path}" for path in paths]))
 
 
 async def _give_up(conn: Connection, storage: Storage, actor: str) -> int:

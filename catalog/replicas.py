@@ -96,8 +96,8 @@ async def arrive(conn: Connection, storage_id: int, file_ids: Sequence[int]) -> 
     await conn.execute(FINISH_TRANSFERS, storage_id, file_ids)
     if new:
         await conn.execute(WAKE, new)
+        await recovery.arrived(conn, storage_id, new)  # transfers, which come before subscriptions
         await subscriptions.settle(conn, [row["dataset_id"] for row in grown])
-        await recovery.arrived(conn, storage_id, new)
         holders = await holds.count_down(conn, storage_id, new)
         await hooks.tell_satisfied(conn, await subscriptions.fulfilled(conn, holders))
     return new

@@ -1,15 +1,20 @@
 """An audit finds each file that is not what the catalog says, and nothing that is merely on its way."""
 
+import asyncio
+from datetime import datetime
 from pathlib import Path
+from typing import IO
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from prodchain.broker.database import connect
 from prodchain.catalog import audit, datasets, hooks, names, replicas, sites, subscriptions
 from prodchain.catalog.audit import Audit, did_at
 from prodchain.catalog.connection import Connection, Pool
 from prodchain.catalog.errors import BadStorage
+from prodchain.catalog.models import Storage
 from prodchain.catalog.names import Did, path_of
 
 from . import material
@@ -163,3 +168,42 @@ async def test_the_database_makes_the_same_paths_as_the_names(conn: Connection, 
             f"SELECT {made} FROM (SELECT $1::text AS scope, $2::text AS name, md5($1 || ':' || $2) AS hash) f", *did
         )
         assert path == path_of(did)
+
+
+async def test_what_came_or_went_while_the_listing_was_compared_is_not_declared_bad(
+    database: Pool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ids = await stored(database, tmp_path, 5)
+    for number in range(1, 5):
+        at(tmp_path, number).unlink()
+    declare = audit._declare
+
+    async def meanwhile(conn: Connection, storage: Storage, began: datetime, actor: str) -> int:
+        at(tmp_path, 1).write_bytes(CONTENT)  # it was moved back by an operator
+        async with database.acquire() as other, other.transaction():
+            await replicas.remove(other, storage.id or 0, ids[1:3])
+            await replicas.arrive(other, storage.id or 0, ids[1:2])  # another copy came after the first was deleted
+        return await declare(conn, storage, began, actor)
+
+    monkeypatch.setattr(audit, "_declare", meanwhile)
+    found = await audit.compare(database, "DISK-A", actor="ops", declare=True)
+    assert (found.counts["lost"], found.declared_bad) == (4, 1)
+    rows = await database.fetch("SELECT file_id FROM bad_replica")
+    assert [row["file_id"] for row in rows] == ids[3:4]
+
+
+async def test_the_pool_serves_others_while_a_storage_lists_what_it_has(
+    database: Pool, database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await stored(database, tmp_path)
+    loop, spool, served = asyncio.get_running_loop(), audit._spool, []
+
+    def slow(url: str, listing: IO[str]) -> None:
+        served.append(asyncio.run_coroutine_threadsafe(pool.fetchval("SELECT 1"), loop).result(30))
+        spool(url, listing)
+
+    monkeypatch.setattr(audit, "_spool", slow)
+    pool = await connect(database_url, size=1)
+    assert (await audit.compare(pool, "DISK-A")).clean
+    await pool.close()
+    assert served == [1]

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from functools import partial
 
-from prodchain.catalog import containers, datasets, plans, quotas, replicas, withdrawals
+from prodchain.catalog import badreplicas, containers, datasets, plans, quotas, replicas, withdrawals
 from prodchain.catalog.connection import Connection, Pool
 from prodchain.catalog.models import DatasetKind
 
@@ -58,3 +58,30 @@ async def test_a_dataset_is_filled_and_wished_for_by_one_with_a_quota(database: 
         *[lambda conn: plans.subscribe(conn, dataset, "DISK-B", owner="ada")] * 8,
     )
     assert await database.fetchval("SELECT count(*) FROM replica") == 8
+
+
+async def test_lost_files_that_turn_up_are_copied_where_others_begin_and_end_wishes(database: Pool) -> None:
+    async with database.acquire() as conn, conn.transaction():
+        storages = await new_storages(conn, "file:/a", "file:/b", "file:/c", "file:/d")
+        ids = await new_files(conn, 12)
+        box = await new_dataset(conn, "user.ada.box", kind=DatasetKind.CONTAINER)
+        parts = [await new_dataset(conn, f"user.ada.part{n}", ids[6 * n : 6 * n + 6]) for n in range(2)]
+        await containers.add(conn, box, parts)
+        for part in parts:
+            await datasets.close(conn, part)
+        for storage in storages[:2]:
+            await replicas.arrive(conn, storage, ids)
+        await plans.subscribe(conn, box, "*", owner="ada")
+    for turn in range(4):
+        async with database.acquire() as conn, conn.transaction():
+            for storage in storages:
+                await badreplicas.bad(conn, storage, ids, "ops", "broken")
+        one, other = storages[turn % 4], storages[(turn + 2) % 4]
+        await at_once(
+            database,
+            *(partial(replicas.arrive, storage_id=one, file_ids=ids[n::3]) for n in range(3)),
+            *(partial(replicas.arrive, storage_id=other, file_ids=ids[n::2]) for n in range(2)),
+            *[lambda conn: plans.subscribe(conn, box, "DISK-C|DISK-D", owner="eve")] * 3,
+            *[lambda conn: withdrawals.cancel(conn, box, storages[2], "eve")] * 3,
+        )
+    assert await database.fetchval("SELECT count(*) FROM file WHERE lost_at IS NOT NULL") == 0
