@@ -5,6 +5,8 @@ FOLDERS := broker catalog cli flows pilot_agent tasks
 # Each worker starts services of its own, and takes tests of the slowest one when it has none left.
 WORKERS ?= logical
 PARALLEL = -n $(WORKERS) --maxprocesses 4
+# Images of CI set it; each of the many processes that tests start would compile us anew.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: install demo test acceptance lint services rucio clean
 
