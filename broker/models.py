@@ -203,6 +203,8 @@ class Task(SQLModel, table=True):
     changes: dict[str, Any] = Field(sa_column=document())
     throttled: str = Field(default="", sa_column_kwargs={"server_default": ""})
     """Why it gets no more jobs for now (a quota), as a sentence; empty: it does."""
+    ending: bool = Field(default=False, sa_column_kwargs={"server_default": "false"})
+    """It was ordered to finish with what there is: no more jobs are made or placed."""
     numbers: int = Field(default=0, sa_column_kwargs={"server_default": "0"})
     position: int = Field(default=0, sa_column=Column(BigInteger, nullable=False, server_default=text("0")))
     generated: bool = Field(default=False, sa_column_kwargs={"server_default": "false"})
@@ -488,7 +490,7 @@ class WorkQuota(SQLModel, table=True):
     running: int | None = None
     """Cores that its jobs may use at once."""
     queued: int | None = None
-    """Jobs that may wait at queues or for the brokerage."""
+    """Jobs that may wait at queues."""
     core_hours: float | None = None
     days: int = 30
     """The time over which core hours count."""
@@ -516,6 +518,18 @@ class Journal(SQLModel, table=True):
     reason: str = ""
     detail: dict[str, Any] = Field(sa_column=document())
     """What it changed, before and after."""
+
+
+class OpenOrder(SQLModel, table=True):
+    """An order for the jobs of a large task, done in slices by an agent: pieces up to number ``after`` are through."""
+
+    __tablename__ = "open_order"
+
+    task_id: int = Field(sa_column=big_ref("task.id", primary=True))
+    verb: str = Field(primary_key=True)
+    after: int = 0
+    actor: str
+    reason: str
 
 
 class RetryRules(SQLModel, table=True):

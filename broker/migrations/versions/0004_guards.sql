@@ -51,7 +51,7 @@ INSERT INTO task_way (before, state) VALUES
     ('merging', 'running'), ('merging', 'paused'), ('merging', 'done'), ('merging', 'finished'),
     ('merging', 'failed'), ('merging', 'aborted'), ('paused', 'scouting'), ('paused', 'merging'),
     ('exhausted', 'scouting'), ('exhausted', 'running'), ('exhausted', 'finished'), ('exhausted', 'failed'),
-    ('exhausted', 'aborted'), ('done', 'running');
+    ('exhausted', 'aborted'), ('done', 'running'), ('registered', 'paused'), ('paused', 'registered');
 
 -- Counters know shares and cores; what a run used is noted when its pilot is through with it.
 CREATE OR REPLACE FUNCTION job_inserted() RETURNS trigger LANGUAGE plpgsql AS $$

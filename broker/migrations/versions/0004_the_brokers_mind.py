@@ -41,6 +41,16 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("group_name", "user_name"),
     )
     op.create_table(
+        "open_order",
+        sa.Column("task_id", sa.BigInteger(), nullable=False),
+        sa.Column("verb", sa.String(), nullable=False),
+        sa.Column("after", sa.Integer(), server_default=sa.text("'0'"), nullable=False),
+        sa.Column("actor", sa.String(), nullable=False),
+        sa.Column("reason", sa.String(), nullable=False),
+        sa.ForeignKeyConstraint(["task_id"], ["task.id"]),
+        sa.PrimaryKeyConstraint("task_id", "verb"),
+    )
+    op.create_table(
         "requirement",
         sa.Column("id", sa.Integer(), sa.Identity(always=False), nullable=False),
         sa.Column("cores", sa.Integer(), server_default=sa.text("'1'"), nullable=False),
@@ -259,6 +269,7 @@ def upgrade() -> None:
         ),
     )
     op.add_column("task", sa.Column("throttled", sa.String(), server_default="", nullable=False))
+    op.add_column("task", sa.Column("ending", sa.Boolean(), server_default="false", nullable=False))
     op.add_column("task", sa.Column("position", sa.BigInteger(), server_default=sa.text("0"), nullable=False))
     op.create_foreign_key("task_parent_id_fkey", "task", "task", ["parent_id"], ["id"])
     for statement in re.split(r"\n\n(?=[A-Z]|--)", Path(__file__).with_name(FILE).read_text()):
