@@ -279,7 +279,8 @@ class Replica(SQLModel, table=True):
     """A verified copy of a file at a storage: a row exists only after size and checksum were checked.
 
     From ``tombstone_at`` on it may be deleted when space is wanted; if that is ``-infinity`` (its file is in no
-    dataset), in any case. ``mismatches`` counts copies from it that came out wrong: at two it is bad.
+    dataset), in any case. ``mismatches`` counts copies from it that came out wrong: at two it is bad. A trigger
+    checks that there is such a storage, once for all copies of a statement.
     """
 
     __table_args__ = (
@@ -287,7 +288,7 @@ class Replica(SQLModel, table=True):
     )
 
     file_id: int = Field(sa_column=big_ref("file.id", primary=True))
-    storage_id: int = Field(sa_column=small_ref("storage.id", primary=True))
+    storage_id: int = Field(sa_column=Column(SmallInteger, primary_key=True))
     tombstone_at: datetime | None = Field(default=None, sa_column=time_column(nullable=True))
     mismatches: int = Field(default=0, sa_type=SmallInteger, sa_column_kwargs={"server_default": "0"})
     created_at: datetime = Field(default_factory=now, sa_column=time_column())

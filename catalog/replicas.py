@@ -11,10 +11,11 @@ INSERT INTO replica (file_id, storage_id) SELECT unnest($2::bigint[]), $1
 ON CONFLICT DO NOTHING
 RETURNING file_id
 """
+# The LATERAL keeps to the index, as in datasets.COUNT_REPLICAS.
 COUNT = """
 INSERT INTO dataset_replica (dataset_id, storage_id, files, bytes)
 SELECT m.dataset_id, $1, count(*), sum(f.bytes)
-FROM dataset_file m JOIN file f ON f.id = m.file_id
+FROM dataset_file m CROSS JOIN LATERAL (SELECT bytes FROM file WHERE id = m.file_id OFFSET 0) f
 WHERE m.file_id = ANY($2::bigint[])
 GROUP BY m.dataset_id ORDER BY m.dataset_id
 ON CONFLICT (dataset_id, storage_id) DO UPDATE

@@ -12,7 +12,7 @@ from alembic import op
 revision = "0003"
 down_revision = "0002"
 
-FILES = ("0003_states.sql",)
+FILES = ("0003_states.sql", "0003_counters.sql")
 """Statements that Alembic cannot know."""
 
 
@@ -25,6 +25,7 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
+    _storages_by_key()
     for table, index in (
         ("subscription", "subscription_walked"),
         ("transfer", "transfer_open"),
@@ -38,6 +39,15 @@ def downgrade() -> None:
     op.drop_column("subscription", "walked_to")
     op.drop_table("version_filling")
     op.execute("DELETE FROM job_way WHERE before = 'transferring' AND state = 'failed'")
+
+
+def _storages_by_key() -> None:
+    """Each copy refers to its storage by a key again."""
+    op.execute("DROP FUNCTION storage_guarded() CASCADE")
+    op.create_foreign_key("replica_storage_id_fkey", "replica", "storage", ["storage_id"], ["id"])
+    before = Path(__file__).with_name("0002_guards.sql").read_text()
+    function = "CREATE FUNCTION replica_counted" + before.split("CREATE FUNCTION replica_counted")[1].split("\n\n")[0]
+    op.execute(sa.text(function.replace("CREATE", "CREATE OR REPLACE", 1).replace(":", "\\:")))
 
 
 def _slices() -> None:
