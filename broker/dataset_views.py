@@ -31,6 +31,7 @@ _STORY = """
 SELECT id, at, kind, object, actor, text FROM catalog_event
 WHERE object = ANY($1) AND ($2::bigint IS NULL OR id < $2) ORDER BY id DESC LIMIT $3
 """
+_MORE = "SELECT id, md5, meta FROM file WHERE id = ANY($1::bigint[])"
 _HIDDEN = {"id"}
 ALL = Query()
 LOOKED_AT = 20
@@ -123,6 +124,7 @@ async def files(
     """The files of a dataset with their copies' URLs."""
     found = await find(conn, text)
     rows = await lookup.files(conn, id_of(found), limit=limit + 1, after=after or 0)
+    more = {row["id"]: row for row in await conn.fetch(_MORE, [file.id for file in rows[:limit]])}
     views = [
         {
             "did": str(file.did),
@@ -130,8 +132,10 @@ async def files(
             "guid": file.guid,
             "bytes": file.bytes,
             "adler32": file.adler32,
+            "md5": more[file.id]["md5"],
             "events": file.events,
-            "replicas": [asdict(copy) for copy in file.replicas],
+            "meta": more[file.id]["meta"],
+            "replicas": [{"storage": copy.storage, "site": copy.site, "url": copy.url} for copy in file.replicas],
         }
         for file in rows[:limit]
     ]

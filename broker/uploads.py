@@ -3,12 +3,12 @@
 import asyncio
 from collections import Counter
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, Any
 from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from prodchain.catalog import datasets, files, garbage, quotas, replicas, storage, tombstones
+from prodchain.catalog import datasets, files, garbage, history, quotas, replicas, storage, tombstones
 from prodchain.catalog.errors import BadStorage, ChecksumMismatch, DatasetConflict, FileConflict, FileMissing
 from prodchain.catalog.files import NewFile
 from prodchain.catalog.models import BOOKKEEPING, DatasetKind, DatasetState
@@ -34,6 +34,7 @@ class BroughtFile(BaseModel):
     bytes: int = Field(ge=0, le=2**63 - 1)
     adler32: Annotated[str, Field(pattern=r"^[0-9a-fA-F]{8}$")]
     events: int = Field(default=0, ge=0, le=2**63 - 1)
+    meta: dict[str, Any] | None = None
 
 
 class Upload(BaseModel):
@@ -66,7 +67,9 @@ class Upload(BaseModel):
 
     def new_files(self) -> list[NewFile]:
         scope = self.did().scope
-        return [NewFile(Did(scope, f.name), f.guid, f.bytes, f.adler32.lower(), f.events) for f in self.files]
+        return [
+            NewFile(Did(scope, f.name), f.guid, f.bytes, f.adler32.lower(), f.events, meta=f.meta) for f in self.files
+        ]
 
 
 _STRANGERS = """
@@ -114,7 +117,8 @@ async def commit(pool: Pool, upload: Upload, owner: str) -> Did:
         dataset = await datasets.create(conn, did, upload.kind, owner)
         assert dataset.id is not None
         ids = await files.register(conn, new)
-        await datasets.add_files(conn, dataset.id, ids)
+        added = await datasets.add_files(conn, dataset.id, ids)
+        await history.note_added(conn, datasets.versioned(dataset), owner, len(added))
         brought = sum(file.bytes for file in new if file.did.name in missing)
         await quotas.check(conn, owner, storage_id, brought, apart_from=[dataset.id])
         unread = [key for key, file in zip(ids, new, strict=True) if file.did.name not in missing]

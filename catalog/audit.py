@@ -140,8 +140,8 @@ async def _compare(
     assert storage.id is not None
     try:
         await conn.execute(CREATE)
-        while rows := await asyncio.to_thread(_read, listing):
-            await conn.copy_records_to_table("listing", records=rows)
+        while entries := await asyncio.to_thread(_read, listing):
+            await conn.copy_records_to_table("listing", records=entries)
         compare = COMPARE.format(storage=storage.id, began=f"'{began.isoformat()}'::timestamptz")
         await conn.execute(compare, timeout=LONG_S)
         counts = dict.fromkeys(SORTS, 0) | {row["sort"]: row["files"] for row in await conn.fetch(COUNTS)}
@@ -169,7 +169,7 @@ def _spool(url: str, listing: IO[str]) -> None:
 
 
 def _read(listing: IO[str]) -> list[tuple[str, int]]:
-    return [tuple(json.loads(line)) for line in islice(listing, SLICE)]
+    return [(path, size) for path, size in map(json.loads, islice(listing, SLICE))]
 
 
 def _entries(url: str) -> Iterator[tuple[str, int]]:

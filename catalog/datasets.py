@@ -108,7 +108,7 @@ async def create(
     if meta is not None:
         remarks.check(did, meta)
     fields = names.facets(did.name)
-    await conn.execute(
+    made = await conn.execute(
         CREATE,
         *did,
         kind,
@@ -119,6 +119,8 @@ async def create(
         *(fields.get(field) for field in ("project", "number", "physics", "step", "format", "tags")),
     )
     dataset = await get(conn, did)
+    if made == "INSERT 0 1" and kind not in BOOKKEEPING:
+        await history.note(conn, "created", str(did), owner, f"a {kind} dataset")
     if (dataset.kind, dataset.owner) != (kind, owner):
         raise DatasetConflict(
             f"{did} is a {dataset.kind} dataset of {dataset.owner or 'nobody'},"
@@ -229,7 +231,7 @@ async def add_files(conn: Connection, dataset_id: int, file_ids: Sequence[int]) 
     return new
 
 
-async def close(conn: Connection, dataset_id: int) -> bool:
+async def close(conn: Connection, dataset_id: int, actor: str = "") -> bool:
     """Freeze the content for ever, and tell ``hooks.closed``; False if it was closed already."""
     dataset = await by_id(conn, dataset_id, lock=True)
     refuse_deleted(dataset)
@@ -237,6 +239,8 @@ async def close(conn: Connection, dataset_id: int) -> bool:
         return False
     await _refuse_filling(conn, dataset)
     await conn.execute(CLOSE, dataset_id)
+    if dataset.kind not in BOOKKEEPING:
+        await history.note(conn, "closed", versioned(dataset), actor, f"{dataset.files} files, for ever")
     # An arrival that counts now either has counted before the next statement, or will see the dataset closed.
     await conn.execute(LOCK_REPLICAS, dataset_id)
     await subscriptions.settle(conn, [dataset_id], closed=True)

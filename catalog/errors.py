@@ -3,6 +3,7 @@
 CatalogError
   BadName            a DID, dataset or file name that the catalog cannot take
   BadStorage         a storage that is unknown, unreachable or not writable
+    StorageUnknown   no storage or site of that name (near misses named)
     StorageFull      no space, or no quota, at the storage
     StorageDenied    credentials that are missing, expired or not allowed to do it
     StorageTimeout   a storage that does not answer, or stopped in mid-transfer
@@ -46,6 +47,11 @@ class BadName(CatalogError):
 class BadStorage(CatalogError):
     code = "bad-storage"
     status = 409
+
+
+class StorageUnknown(BadStorage):
+    code = "storage-unknown"
+    status = 404
 
 
 class StorageFull(BadStorage):

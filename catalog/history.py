@@ -13,6 +13,11 @@ SELECT id, at, kind, object, actor, text FROM catalog_event
 WHERE object = $1 AND ($2::bigint IS NULL OR id < $2)
 ORDER BY id DESC LIMIT $3
 """
+LAST = """
+SELECT id, kind, actor, text, at > now() - interval '1 hour' AS fresh FROM catalog_event
+WHERE object = $1 ORDER BY id DESC LIMIT 1
+"""
+RETELL = "UPDATE catalog_event SET text = $2 WHERE id = $1"
 RECENT = """
 SELECT id, at, kind, object, actor, text FROM catalog_event
 WHERE $1::bigint IS NULL OR id < $1
@@ -40,6 +45,17 @@ async def note(conn: Connection, kind: str, object: str, actor: str, text: str) 
 async def note_many(conn: Connection, kind: str, objects: Sequence[str], actor: str, text: str) -> None:
     """The same words of many objects."""
     await conn.execute(INSERT_MANY, kind, objects, actor, text)
+
+
+async def note_added(conn: Connection, object: str, actor: str, files: int) -> None:  # noqa: A002
+    """Files have joined a dataset, whose row the caller has locked: one entry for what one actor adds in an hour."""
+    if files:
+        last = await conn.fetchrow(LAST, object)
+        if last is not None and (last["kind"], last["actor"]) == ("added", actor) and last["fresh"]:
+            before = int(last["text"].split()[0])
+            await conn.execute(RETELL, last["id"], f"{before + files} files in all")
+        else:
+            await note(conn, "added", object, actor, f"{files} files")
 
 
 async def of(

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from . import containerwishes, estimates, expressions, quotas, sites, subscriptions
+from . import containerwishes, datasets, estimates, expressions, history, quotas, sites, subscriptions
 from .connection import Connection
 from .errors import BadExpression, QuotaExceeded, StorageFull
 from .models import BOOKKEEPING, Storage
@@ -17,6 +17,7 @@ SELECT coalesce(sum(d.files), 0)::bigint AS files, coalesce(sum(d.bytes), 0)::bi
 FROM dataset d LEFT JOIN dataset_replica r ON r.dataset_id = d.id AND r.storage_id = $2
 WHERE d.id = ANY($1::bigint[])
 """
+WISHED = "SELECT true FROM subscription WHERE dataset_id = $1 AND storage_id = $2 AND state IN ('active', 'done')"
 ASKED = "SELECT owner, kind FROM dataset WHERE id = $1"
 
 
@@ -80,6 +81,7 @@ async def subscribe(
     if not dry_run:
         async with conn.transaction():  # a savepoint: what the second storage refuses is not wished for at the first
             for each in plans:
+                before = await conn.fetchval(WISHED, dataset_id, each.storage_id)
                 await subscriptions.subscribe(
                     conn,
                     dataset_id,
@@ -90,6 +92,11 @@ async def subscribe(
                     priority=priority,
                     expires_at=expires_at,
                 )
+                if not before:
+                    did = datasets.versioned(await datasets.by_id(conn, dataset_id))
+                    what = "and what joins later follows" if standing else "what is there now"
+                    text = f"a copy at {each.storage} is wished for: {each.files} files to be copied, {what}"
+                    await history.note(conn, "subscribed", did, owner, text)
     return plans
 
 

@@ -14,6 +14,11 @@ BUNCH = 5000
 """Members that leave their datasets in one transaction."""
 DATASETS = 500
 
+# People's own storages (attribute ``owner``) come and go: a copy there is no reason to delete one elsewhere.
+ELSEWHERE = """
+EXISTS (SELECT FROM replica o JOIN storage at ON at.id = o.storage_id
+        WHERE o.file_id = r.file_id AND o.storage_id <> r.storage_id AND NOT coalesce(at.attributes ? 'owner', false))
+"""
 DUE = "SELECT id FROM dataset WHERE purge_at <= now() ORDER BY purge_at, id LIMIT $1"
 MEMBERS = """
 SELECT file_id FROM dataset_file WHERE dataset_id = ANY($1::bigint[]) ORDER BY dataset_id, file_id LIMIT $2
@@ -85,19 +90,19 @@ WHERE r.storage_id = $1 AND r.tombstone_at = '-infinity'
   AND NOT EXISTS (SELECT FROM dataset_file m WHERE m.file_id = r.file_id)
 LIMIT $2
 """
-CACHED = """
+CACHED = f"""
 SELECT r.file_id, f.bytes FROM replica r JOIN file f ON f.id = r.file_id
 WHERE r.storage_id = $1 AND r.tombstone_at <= now()
   AND EXISTS (SELECT FROM dataset_file m WHERE m.file_id = r.file_id)
-  AND EXISTS (SELECT FROM replica o WHERE o.file_id = r.file_id AND o.storage_id <> r.storage_id)
+  AND {ELSEWHERE}
 ORDER BY r.tombstone_at, r.file_id LIMIT $2
-"""
+"""  # noqa: S608 - text of this module
 # Asked again when the files are locked. Nothing is deleted while a mover reads it.
 MAY_GO = f"""
 SELECT r.file_id FROM replica r
 WHERE r.storage_id = $1 AND r.file_id = ANY($2::bigint[]) AND r.tombstone_at <= now() AND NOT {tombstones.WANTED}
   AND (NOT EXISTS (SELECT FROM dataset_file m WHERE m.file_id = r.file_id)
-       OR EXISTS (SELECT FROM replica o WHERE o.file_id = r.file_id AND o.storage_id <> r.storage_id))
+       OR {ELSEWHERE})
   AND NOT EXISTS (SELECT FROM transfer t WHERE t.file_id = r.file_id AND t.source_id = $1
                                            AND t.state = 'queued' AND t.lease_until > now())
 ORDER BY r.file_id FOR UPDATE OF r

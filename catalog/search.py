@@ -8,9 +8,9 @@ is short nobody knows beforehand, so they take turns with more rows each time.
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from . import pages, query, shortlists
+from . import names, pages, query, shortlists
 from .connection import Connection
-from .errors import BadStorage
+from .errors import StorageUnknown
 from .pages import Page, Place, Row
 from .query import ORDER, SORTS, Query, Where
 
@@ -20,6 +20,7 @@ SLOW_FROM = 10_000
 """Before so many rows, ways are not gone whose first row takes as long as all of them."""
 MOST_TO_SORT = 100_000
 STORAGES = "SELECT id, name, site FROM storage WHERE name = ANY($1::text[]) OR site = ANY($1::text[])"
+PLACES = "SELECT name, site FROM storage"
 SITES = "SELECT id, site FROM storage WHERE id = ANY($1::smallint[])"
 HELD = """
 ARRAY(SELECT storage_id FROM dataset_replica r WHERE r.dataset_id = d.id AND r.files > 0) AS storages
@@ -27,7 +28,7 @@ ARRAY(SELECT storage_id FROM dataset_replica r WHERE r.dataset_id = d.id AND r.f
 
 
 async def find(conn: Connection, wanted: Query) -> Page:
-    """One page of datasets. Raises BadName for what cannot be asked, BadStorage for a place that is not known."""
+    """One page of datasets. Raises BadName for what cannot be asked, StorageUnknown for a place that is not there."""
     storages = await places(conn, wanted)
     if wanted.sort == "name":
         rows = await _by_name(conn, wanted, storages)
@@ -57,10 +58,16 @@ async def places(conn: Connection, wanted: Query) -> dict[str, list[int]]:
     found = {name: [row["id"] for row in rows if name in (row["name"], row["site"])] for name in asked}
     for name, ids in found.items():
         if not ids:
-            raise BadStorage(
-                f"there is no storage or site '{name}'", object=name, hint="`prodchain storage ls` names them"
-            )
+            raise await _unknown(conn, name)
     return found
+
+
+async def _unknown(conn: Connection, name: str) -> StorageUnknown:
+    """A place that is not there; the hint has names that are like it."""
+    known = {word for row in await conn.fetch(PLACES) for word in row.values()}
+    misses = names.near_misses(name, sorted(known))
+    hint = f"did you mean {' or '.join(misses)}?" if misses else "`prodchain storage ls` names them"
+    return StorageUnknown(f"there is no storage or site '{name}'", object=name, hint=hint)
 
 
 async def _by_name(conn: Connection, wanted: Query, storages: Mapping[str, Sequence[int]]) -> list[Any]:

@@ -7,7 +7,7 @@ made: exactly these end it. Wishes for containers are wishes for the datasets be
 from collections.abc import Sequence
 from datetime import datetime
 
-from . import containerwishes, files, holds, queueing, quotas, tombstones
+from . import containerwishes, files, history, holds, queueing, quotas, tombstones
 from .connection import Connection
 from .errors import DatasetDeleted, DatasetNotFound
 from .models import BOOKKEEPING, Dataset, DatasetKind, DatasetState, Subscription, SubscriptionState
@@ -62,7 +62,14 @@ FROM (
     ORDER BY s.id FOR UPDATE OF s
 ) complete
 WHERE s.id = complete.id
-RETURNING s.id, s.dataset_id, s.standing
+RETURNING s.id, s.dataset_id, s.storage_id, s.standing
+"""
+COMPLETE = """
+SELECT d.scope || ':' || d.name || CASE WHEN d.latest THEN '' ELSE '@' || d.version END AS did, d.files,
+       at.name AS storage
+FROM unnest($1::bigint[], $2::smallint[]) AS done (dataset_id, storage_id)
+JOIN dataset d ON d.id = done.dataset_id JOIN storage at ON at.id = done.storage_id
+WHERE d.kind NOT IN ('dispatch', 'sub') ORDER BY d.id, at.id
 """
 FULFIL = """
 UPDATE subscription SET state = 'done', done_at = now()
@@ -205,6 +212,11 @@ async def settle(conn: Connection, dataset_ids: Sequence[int], *, closed: bool =
     done = await conn.fetch(SETTLE, dataset_ids)
     if once := [holder(row["id"]) for row in done if not row["standing"]]:
         await holds.drop(conn, once)
+    if done:
+        ended = [row["dataset_id"] for row in done], [row["storage_id"] for row in done]
+        for row in await conn.fetch(COMPLETE, *ended):
+            text = f"all {row['files']} files are at {row['storage']}: what was wished for"
+            await history.note(conn, "complete", row["did"], "", text)
     if done or closed:
         await containerwishes.settle(conn, [*dataset_ids] if closed else [row["dataset_id"] for row in done])
 

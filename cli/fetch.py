@@ -29,13 +29,27 @@ THREADS = 4
 
 @dataclass(frozen=True)
 class Wish:
-    """Which files of a dataset: those whose names fit ``match`` (``*``, ``?``, ``[]``), the ``first`` so many."""
+    """Which files of a dataset: those whose names fit ``match`` (``*``, ``?``, ``[]``), the ``first`` so many.
+
+    ``source`` is the storage whose copies are taken; None: any, and those in folders of this machine first.
+    """
 
     match: str = "*"
     first: int | None = None
+    source: str | None = None
 
     def of(self, files: Iterable[Document]) -> Iterator[Document]:
         return islice((file for file in files if fnmatchcase(file["name"], self.match)), self.first)
+
+    def copies(self, file: Document) -> list[Document]:
+        """Those of the file's that may be taken, the best first."""
+        wanted = [each for each in file["replicas"] if self.source in (None, each["storage"])]
+        return sorted(wanted, key=lambda each: not _here(each["url"]))
+
+
+def _here(url: str) -> bool:
+    """Whether it is a file that this machine has."""
+    return url.startswith("file:") and Path(url.removeprefix("file:")).exists()
 
 
 class Progress(Protocol):
@@ -121,7 +135,7 @@ def fetch(
     _prepare(directory, files, placed)
     progress.begin(len(files), sum(file["bytes"] for file in files))
     summary = Summary(dataset["did"], str(directory), len(files))
-    _fetch_all(files, _OneFile(directory, placed, progress), summary, Crew(threads))
+    _fetch_all(files, _OneFile(directory, placed, progress, wish or Wish()), summary, Crew(threads))
     summary.seconds = round(time.monotonic() - started, 3)
     return summary
 
@@ -198,13 +212,14 @@ class _Result:
 class _OneFile:
     """Fetches files, each with all its replicas; threads share it."""
 
-    def __init__(self, directory: Path, placed: Placed, progress: Progress) -> None:
+    def __init__(self, directory: Path, placed: Placed, progress: Progress, wish: Wish) -> None:
         self.stop = threading.Event()
         self.bytes = 0
         """That have moved, in all."""
         self._directory = directory
         self._placed = placed
         self._progress = progress
+        self._wish = wish
 
     def fetch(self, file: Document) -> _Result:
         target = self._directory / self._placed(file)
@@ -218,8 +233,10 @@ class _OneFile:
         target.parent.mkdir(parents=True, exist_ok=True)
         result.resumed = _come(target, wanted.bytes)
         self._progress.moved(result.resumed)
-        reasons = [] if file["replicas"] else ["there is no replica"]
-        for replica in file["replicas"]:
+        copies = self._wish.copies(file)
+        where = f" at {self._wish.source}" if self._wish.source else ""
+        reasons = [] if copies else [f"there is no replica{where}"]
+        for replica in copies:
             try:
                 download(replica["url"], target, wanted, lambda number: self._moved(number, result))
             except BadSource as failure:

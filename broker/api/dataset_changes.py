@@ -6,7 +6,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from prodchain.catalog import containers, datasets, deletion
+from prodchain.catalog import containers, datasets, deletion, history
 from prodchain.catalog.models import BOOKKEEPING, Dataset, DatasetKind
 from prodchain.catalog.names import Did, parse_did
 
@@ -106,7 +106,8 @@ async def add(did: DidText, members: Members, caller: User, conn: Write) -> Docu
         if members.files:
             await tasks.refuse_to_close(conn, found.id, did)
             ids = await file_ids(conn, found.scope, members.files)
-            await datasets.add_files(conn, found.id, ids)
+            new = await datasets.add_files(conn, found.id, ids)
+            await history.note_added(conn, datasets.versioned(found), caller.subject, len(new))
         else:
             children = [await dataset_views.find(conn, name) for name in members.datasets]
             ids = [child.id for child in children if child.id is not None]
@@ -120,7 +121,7 @@ async def close(did: DidText, caller: User, conn: Write, change: Change | None =
         found = await own(conn, caller, did)
         assert found.id is not None
         await tasks.refuse_to_close(conn, found.id, did)
-        await datasets.close(conn, found.id)
+        await datasets.close(conn, found.id, caller.subject)
         return await answer(conn, found.id)
 
 

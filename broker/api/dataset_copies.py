@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from prodchain.catalog import badreplicas, plans
 
 from .. import dataset_views, subscription_views, verifying
+from ..errors import Forbidden
 from ..members import file_ids, refuse_shared
 from ..models import TokenKind
 from ..storage_views import named
@@ -22,6 +23,8 @@ router = APIRouter(prefix="/api/datasets", tags=["datasets"])
 
 Expression = Annotated[str, Field(min_length=1, max_length=1000)]
 DAY_S = 86400
+PRIORITY = 100
+"""The highest that people give their wishes; what is more urgent is for admins to judge."""
 
 
 class Wish(Change):
@@ -54,6 +57,12 @@ class Verification(BaseModel):
 @router.post("/{did}/subscribe", summary="Wish for complete copies", responses={200: {"model": PlansView}})
 async def subscribe(did: DidText, wish: Wish, caller: User, conn: Write) -> Document:
     """What has to be moved, about how long that takes and what the quota says; wished for at all storages or none."""
+    if wish.priority > PRIORITY and caller.kind is not TokenKind.ADMIN:
+        raise Forbidden(
+            f"priority {wish.priority} is for admins",
+            object=f"dataset {did}",
+            hint=f"{PRIORITY} is the highest of users' wishes; ask an admin if it is more urgent than others'",
+        )
     found = await dataset_views.find(conn, did)
     lifetime = timedelta(seconds=wish.lifetime_s) if wish.lifetime_s is not None else None
     made = await plans.subscribe(

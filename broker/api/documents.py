@@ -326,7 +326,9 @@ class FileView(Shape):
     guid: UUID
     bytes: int
     adler32: str
+    md5: str | None
     events: int
+    meta: dict[str, Any] | None
     replicas: list[FileReplicaView]
 
 

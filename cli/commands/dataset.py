@@ -57,6 +57,8 @@ FILES = (
     Column("bytes", "bytes", Kind.BYTES),
     Column("events", "events", Kind.NUMBER),
     Column("adler32", "adler32"),
+    Column("md5", "md5"),
+    Column("remarks", "meta"),
     Column("at", lambda file: [replica["storage"] for replica in file["replicas"]]),
 )
 CONTENT = (
@@ -120,7 +122,7 @@ def show(name: Name) -> None:
 def files(
     name: Name, limit: Annotated[int | None, typer.Option(min=1, help="At most so many; all if not given.")] = None
 ) -> None:
-    """List a dataset's files with sizes, events, checksums and places.
+    """List a dataset's files with sizes, events, checksums, remarks and places.
 
     Examples:
       prodchain dataset files NAME

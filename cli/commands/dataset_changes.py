@@ -42,7 +42,7 @@ def create(
       prodchain dataset create user.ada.zmumu.NTUP.v1 --lifetime 90d
       prodchain dataset create mc26_13p6TeV.Zmumu.all --kind container --meta physics=Zmumu
     """
-    remarks = dict(_remark(each) for each in meta or [])
+    remarks = dict(remark(each) for each in meta or [])
     expires_at = time_after(lifetime, datetime.now(UTC)) if lifetime else None
     with chosen().client() as client:
         _tell(client.create_dataset(name, kind, expires_at=expires_at, meta=remarks or None), "is there, {state}")
@@ -180,7 +180,7 @@ def _tell(dataset: Document, words: str) -> None:
         show_item(dataset, LINES)
 
 
-def _remark(text: str) -> tuple[str, str]:
+def remark(text: str) -> tuple[str, str]:
     key, equals, value = text.partition("=")
     if not (key and equals):
         raise Usage("this is no remark", object=text, hint="write it as KEY=VALUE")

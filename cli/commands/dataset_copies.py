@@ -38,7 +38,7 @@ def subscribe(
     to: Annotated[str, typer.Option(metavar="EXPR", help="Storages, as in SITE-A-DISK or 'kind=disk & cloud=DE'.")],
     sources: Annotated[str | None, typer.Option(metavar="EXPR", help="Only from these storages.")] = None,
     once: Annotated[bool, typer.Option("--once", help="Only what is in it now, not what joins later.")] = False,
-    priority: Annotated[int, typer.Option(help="Higher moves earlier.")] = 0,
+    priority: Annotated[int, typer.Option(help="Higher moves earlier; more than 100 is for admins.")] = 0,
     lifetime: Annotated[str | None, typer.Option(help="Time after which the wish ends, as in 30d.")] = None,
     dry_run: DryRun = False,
 ) -> None:

@@ -46,6 +46,9 @@ def get(
     ] = "*",
     first: Annotated[int | None, typer.Option(min=1, help="Only so many files, the first ones.")] = None,
     partial: Annotated[bool, typer.Option("--partial", help="What is there of a dataset that still grows.")] = False,
+    source: Annotated[
+        str | None, typer.Option("--from", metavar="STORAGE", help="Only copies at this storage.")
+    ] = None,
     register: Annotated[
         str | None,
         typer.Option(
@@ -62,11 +65,14 @@ def get(
       prodchain get NAME /data/zmumu -j 8
       prodchain get NAME --match '*._00000[1-3].*'
       prodchain get NAME --partial                 # in the middle of a production
+      prodchain get NAME --from SITE-A-DISK        # from there and from nowhere else
       prodchain get NAME --register ADA-LAPTOP     # the laptop becomes a place of the dataset
     """
     os.environ["PRODCHAIN_HOME"] = str(chosen().home)  # where the credentials of storages are
-    wish = Wish(match, first) if first is not None or match != "*" else None
+    wish = Wish(match, first, source) if first is not None or match != "*" or source is not None else None
     with chosen().client() as client, bar() as progress:
+        if source is not None:
+            client.storage(source)  # a wrong name is told what comes near
         growing = _growing(client, name, partial)
         try:
             if register is None:

@@ -47,12 +47,24 @@ FILES = (
     Column("at", lambda file: [replica["storage"] for replica in file["replicas"]]),
 )
 
+FILE_DETAILS = (
+    *FILES,
+    Column("adler32", "adler32"),
+    Column("md5", "md5"),
+    Column("remarks", "meta"),
+)
+
 Only = str | None
 
 
 def ls(
     pattern: Annotated[str | None, typer.Argument(help="Name, or pattern with * and ?.")] = None,
-    long: Annotated[bool, typer.Option("-l", "--long", help="Kind, state, files, events, bytes, sites.")] = False,
+    long: Annotated[
+        bool,
+        typer.Option(
+            "-l", "--long", help="Also kind, state, files, events, bytes, sites; of files checksums and remarks."
+        ),
+    ] = False,
     files: Annotated[bool, typer.Option("--files", help="The files of each dataset, and where they are.")] = False,
     facets: Annotated[bool, typer.Option("--facets", help="How many there are for each field's values.")] = False,
     everything: Annotated[bool, typer.Option("--all", help="Also what the system made for itself.")] = False,
@@ -117,7 +129,11 @@ def _some(listing: Listing, pattern: str | None) -> Iterator[Document]:
 
 def _show(client: Client, found: Iterable[Document], more: More | None = None, *, long: bool, files: bool) -> None:
     if files:
-        show_items((_of(each, file) for each in found for file in client.dataset_files(each["did"])), FILES, more)
+        show_items(
+            (_of(each, file) for each in found for file in client.dataset_files(each["did"])),
+            FILE_DETAILS if long else FILES,
+            more,
+        )
     else:
         show_items(found, DETAILS if long else NAMES, more)
     if more is not None and (mark := more()) is not None:

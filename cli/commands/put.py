@@ -24,6 +24,7 @@ from ..output import Column, say, show_item, show_items
 from ..progress import bar
 from ..values import size
 from .dataset import LINES
+from .dataset_changes import remark
 
 
 def put(
@@ -34,6 +35,9 @@ def put(
     storage: Annotated[str | None, typer.Option(help="Where to; the server chooses if not given.")] = None,
     events: Annotated[int, typer.Option(min=0, help="Events in each file.")] = 0,
     kind: Annotated[str, typer.Option(help="Kind of the dataset if it is new: user, production.")] = "user",
+    meta: Annotated[
+        list[str] | None, typer.Option(metavar="KEY=VALUE", help="A remark on each new file; may be repeated.")
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", "-n", help="Only say where files would go.")] = False,
 ) -> None:
     """Copy files into a dataset: all of them become part of it, or none.
@@ -44,13 +48,16 @@ def put(
     Examples:
       prodchain put a.root b.root --dataset user.ada.zmumu.NTUP.v1
       prodchain put *.root --dataset user.ada.zmumu.NTUP.v1 --events 1000 --dry-run
+      prodchain put a.root --dataset user.ada.zmumu.NTUP.v1 --meta selection=tight --meta by=ada
       prodchain put root://a.example.org//data/x.root --dataset user.ada.x.NTUP.v1 --storage B-DISK
     """
     os.environ["PRODCHAIN_HOME"] = str(chosen().home)  # where the credentials of storages are
     did = parse_did(dataset)
     sources = [Source.of(file) for file in files]
+    remarks = dict(remark(each) for each in meta or [])
     entries = {
-        source.name: _entry(did, source.name, content, events) for source, content in _contents(sources).items()
+        source.name: _entry(did, source.name, content, events) | ({"meta": remarks} if remarks else {})
+        for source, content in _contents(sources).items()
     }
     wanted: Document = {"dataset": str(did), "storage": storage, "kind": kind, "files": list(entries.values())}
     with chosen().client() as client:

@@ -88,6 +88,22 @@ async def test_the_lines_for_programs_read_the_file(
     assert total == str(sum(range(100)))
 
 
+async def test_the_copy_that_is_easiest_to_read_is_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    secrets = tmp_path / "storages.toml"
+    secrets.write_text('["https://locked.example.org"]\ntoken = "x"\n')
+    secrets.chmod(0o600)
+    monkeypatch.setenv("PRODCHAIN_STORAGE_CREDENTIALS", str(secrets))
+    locked, free, here = (
+        "https://locked.example.org/x.dat",
+        "https://open.example.org/x.dat",
+        f"file:{tmp_path}/x.dat",
+    )
+    for copies, shown in (([locked, free, here], "x.dat"), ([locked, free], "open"), ([locked], "locked")):
+        lines = await ways_in(DID, [view(), view(*copies)])
+        assert shown in lines[1]["line"], copies
+    assert str(tmp_path) in (await ways_in(DID, [view(locked), view(free, here)]))[1]["line"]
+
+
 async def test_without_a_copy_there_is_the_command_alone() -> None:
     assert await ways_in(DID, [view()]) == [{"by": "shell", "line": "prodchain get user.ada.zmumu.NTUP.v1"}]
     assert (await ways_in("mc26:user.ada.x.v1", []))[0]["line"] == "prodchain get mc26:user.ada.x.v1"

@@ -41,7 +41,7 @@ async def test_a_container_counts_each_dataset_below_it_once(conn: Connection) -
     ]
     assert [parent.name for parent in await containers.parents(conn, one)] == ["user.ada.inner", "user.ada.outer"]
     assert await containers.remove(conn, outer, [one, 12345]) == [one]
-    (event,) = await history.of(conn, "user.ada:user.ada.inner")
+    event, _ = await history.of(conn, "user.ada:user.ada.inner")
     assert event.text == "it gets user.ada:user.ada.one, user.ada:user.ada.two"
 
 

@@ -94,7 +94,7 @@ async def test_a_deleted_dataset_can_be_brought_back_until_its_files_are_let_go(
     with pytest.raises(DatasetDeleted):
         await datasets.create(conn, parse_did(EVNT), DatasetKind.PRODUCTION, "ada")
     told = [event.kind for event in await history.of(conn, f"mc26_13p6TeV:{EVNT}")]
-    assert told == ["purged", "deleted", "undeleted", "deleted", "lifetime"]
+    assert told == ["purged", "deleted", "undeleted", "deleted", "lifetime", "closed", "created"]
 
 
 async def test_what_somebody_needs_is_refused_with_who_needs_it(
@@ -321,3 +321,20 @@ async def test_one_bookkeeping_dataset_that_is_referred_to_does_not_keep_the_oth
     assert await purging.purge(conn) == 0
     rows = await conn.fetch("SELECT id, state FROM dataset")
     assert [tuple(row) for row in rows] == [(made[1], "deleted")]
+
+
+async def test_a_copy_on_somebodys_laptop_is_no_reason_to_delete_another(
+    conn: Connection, needs: dict[int, list[str]], reads: dict[int, str]
+) -> None:
+    here, laptop = await new_storages(conn, "file:/a", "file:/b")
+    ids = await new_files(conn, 2)
+    await new_dataset(conn, file_ids=ids)
+    for storage in (here, laptop):
+        await replicas.arrive(conn, storage, ids)
+    await conn.execute("UPDATE replica SET tombstone_at = now() WHERE storage_id = $1", here)
+    await conn.execute("UPDATE storage SET capacity_bytes = 0, min_free_bytes = 1000")
+    owned = "UPDATE storage SET attributes = $2::text::jsonb WHERE id = $1"
+    await conn.execute(owned, laptop, '{"owner": "ada"}')
+    assert await purging.reap(conn, here) == 0
+    await conn.execute(owned, laptop, '{"cloud": "DE"}')
+    assert await purging.reap(conn, here) == 2

@@ -104,11 +104,18 @@ class Broker:
         return path
 
     def _register(
-        self, dataset: Document, name: str, size: int, adler32: str, events: int, replicas: list[Document]
+        self,
+        dataset: Document,
+        name: str,
+        size: int,
+        adler32: str,
+        events: int,
+        replicas: list[Document],
+        meta: Document | None = None,
     ) -> None:
         view = {
             "did": f"{dataset['scope']}:{name}", "name": name, "guid": "g", "bytes": size, "adler32": adler32,
-            "events": events, "replicas": replicas,
+            "md5": None, "events": events, "meta": meta, "replicas": replicas,
         }  # fmt: skip
         self.files[dataset["did"]].append(view)
         dataset["files"] += 1
@@ -190,7 +197,8 @@ class Broker:
             if file["name"] not in known:
                 url = f"file:{self.storage / storage / file['name']}"
                 replicas = [{"storage": storage, "site": storage[0], "url": url}]
-                self._register(dataset, file["name"], file["bytes"], file["adler32"], file["events"], replicas)
+                facts = (file["name"], file["bytes"], file["adler32"], file["events"])
+                self._register(dataset, *facts, replicas, file.get("meta"))
         return dataset
 
     def task_list(self, *, query: Document, **_: Any) -> Any:
@@ -247,6 +255,11 @@ class Broker:
         }  # fmt: skip
         return page([queue], query, size=1000)
 
+    def storage_one(self, storage: str, **_: Any) -> Any:
+        if storage not in ("A-DISK", "B-DISK"):
+            return problem(404, "not-found", f"there is no storage {storage}", f"storage {storage}", "see storage ls")
+        return {"name": storage, "url": f"file:{self.storage / storage}"}
+
     def storage_list(self, *, query: Document, **_: Any) -> Any:
         storage = {
             "name": "A-DISK", "site": "SITE-A", "url": "file:/a", "kind": "disk", "home": True, "readable": True,
@@ -301,6 +314,7 @@ _ROUTES = [
     (r"GET /api/sites", "site_list"),
     (r"GET /api/queues", "queue_list"),
     (r"GET /api/storages", "storage_list"),
+    (r"GET /api/storages/(?P<storage>[^/]+)", "storage_one"),
     (r"GET /api/pilots", "pilot_list"),
     (r"GET /api/transfers", "transfer_list"),
     (r"GET /api/overview", "overview"),

@@ -115,11 +115,23 @@ def test_a_bad_replica_is_passed_over_for_the_next_one(
     assert (tmp_path / "out" / "f3.root").read_bytes() == data.paths[2].read_bytes()
 
 
-def test_a_replica_that_is_gone_is_passed_over_for_the_next_one(data: Data, run: Run, other_end: Broker) -> None:
+def test_a_replica_that_is_gone_is_passed_over_for_one_that_is_here(data: Data, run: Run, other_end: Broker) -> None:
     add_replica(other_end, data, 0, b"")
     (other_end.storage / "B-DISK" / "f1.root").unlink()
     ran = run("get", NAME, "out")
-    assert (ran.code, "B-DISK: there is no " in ran.err) == (0, True)
+    assert (ran.code, "B-DISK" in ran.err) == (0, False), "it may be a folder of another machine"
+    only = run("get", NAME, "other", "--from", "B-DISK")
+    assert (only.code, "f1.root: B-DISK: there is no " in only.err) == (1, True)
+
+
+def test_the_source_of_a_get_can_be_chosen(data: Data, run: Run, other_end: Broker) -> None:
+    add_replica(other_end, data, 2, data.paths[2].read_bytes())
+    ran = run("get", NAME, "out", "--from", "B-DISK", "--match", "f3*")
+    assert (ran.code, ran.err.count("failed")) == (0, 0)
+    none = run("get", NAME, "out", "--from", "B-DISK", "--match", "f1*")
+    assert (none.code, "failed: f1.root: there is no replica at B-DISK" in none.err) == (1, True)
+    wrong = run("get", NAME, "out", "--from", "C-DISK")
+    assert (wrong.code, "C-DISK" in wrong.err) == (3, True)
 
 
 def test_a_file_without_a_good_replica_exits_1_and_says_what_was_wrong_with_each(
@@ -271,6 +283,17 @@ def test_put_registers_the_files_with_their_events(other_end: Broker, run: Run, 
     dataset = other_end.datasets["mc26:mc26.2.Z.ntup.NTUP.v1"]
     assert (dataset["files"], dataset["events"], dataset["kind"]) == (2, 100, "user")
     assert (other_end.storage / "A-DISK" / "a.root").read_bytes() == mine[0].read_bytes()
+
+
+def test_files_are_put_with_remarks_that_a_list_of_files_shows(other_end: Broker, run: Run, mine: list[Path]) -> None:
+    assert (
+        run("put", str(mine[0]), "--dataset", "mc26.2.Z.ntup.NTUP.v1", "--meta", "by=ada", "--meta", "cut=3").code
+        == 0
+    )
+    shown = json.loads(run("ls", "mc26.2.Z.ntup.NTUP.v1", "--files", "-l", "--json").out)
+    assert [file["meta"] for file in shown["items"]] == [{"by": "ada", "cut": "3"}]
+    assert run("ls", "mc26.2.Z.ntup.NTUP.v1", "--files", "-l").out.endswith("\t\tby=ada,cut=3\n")
+    assert run("ls", "mc26.2.Z.ntup.NTUP.v1", "--files").out.endswith("\tA-DISK\n")
 
 
 def test_what_was_put_comes_back_the_same(other_end: Broker, run: Run, mine: list[Path], tmp_path: Path) -> None:

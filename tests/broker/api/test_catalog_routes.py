@@ -121,7 +121,7 @@ async def test_a_closed_dataset_gets_a_new_version_and_keeps_the_old(data: Data)
     listed = (await data.get("/api/datasets", versions=True))["items"]
     assert sorted(each["did"] for each in listed) == [DID, f"{DID}@1"]
     assert problem(await data.broker.get(f"/api/datasets/{NAME}@7"))["code"] == "dataset-not-found"
-    assert [event["kind"] for event in (await data.get(f"/api/datasets/{NAME}/story"))["items"]] == ["version"]
+    assert [event["kind"] for event in (await data.get(f"/api/datasets/{NAME}/story"))["items"]][:1] == ["version"]
 
 
 async def test_versions_are_compared_file_by_file(data: Data) -> None:
@@ -190,6 +190,8 @@ async def test_lists_are_narrowed_by_place_owner_age_and_fields(data: Data) -> N
         assert await names_of(**other) == [], other
     unknown = await data.broker.get("/api/datasets", at="C")
     assert "there is no storage or site 'C'" in problem(unknown)["detail"]
+    near = await data.broker.get("/api/datasets", at="A-DISC")
+    assert (near.status_code, problem(near)["hint"]) == (404, "did you mean A-DISK?")
     assert (await data.broker.get("/api/datasets", sort="colour")).status_code == 400
     assert (await data.broker.get("/api/datasets", place="A")).status_code == 422
 
@@ -218,6 +220,10 @@ async def test_a_wish_is_planned_made_followed_and_ended(data: Data) -> None:
     assert (await data.refused(path, {"to": "B-DISK"}, data.bob))[:2] == (409, "quota-exceeded")
     assert (await data.refused(path, {"to": "B-DISC"}))[:2] == (400, "bad-expression")
 
+    assert await data.refused(path, {"to": "B-DISK", "priority": 101}) == (
+        403, "forbidden", "priority 101 is for admins"
+    )  # fmt: skip
+    await data.post(path, {"to": "B-DISK", "priority": 101, "dry_run": True}, data.admin)
     await data.post(path, {"to": "B-DISK", "lifetime_s": 86400})
     [wish] = (await data.get("/api/subscriptions", at="B-DISK", state="active"))["items"]
     documents.SubscriptionView.model_validate(wish)
@@ -269,6 +275,32 @@ async def test_why_says_what_a_copy_lacks_and_why_file_by_file(data: Data) -> No
     assert await sentences("B-DISK") == ["complete: all 3 files are at B-DISK"]
     meant = problem(await data.broker.get(f"/api/datasets/{NAME}/why", at="B-DISC"))
     assert meant["hint"] == "did you mean B-DISK?"
+
+
+async def test_the_story_of_a_dataset_tells_who_did_what(data: Data) -> None:
+    await data.post("/api/datasets", {"name": "user.ann.tale"})
+    for number in (1, 2):
+        await data.post("/api/datasets/user.ann.tale/files", {"files": [f"user.ann:{NAME}._00000{number}.root.1"]})
+    await data.post("/api/datasets/user.ann.tale/close")
+    await data.post("/api/datasets/user.ann.tale/subscribe", {"to": "B-DISK"}, data.bob)
+    await data.broker.world.move()
+    [wish] = (await data.get("/api/subscriptions", dataset="user.ann.tale"))["items"]
+    assert wish["state"] == "done"
+    headers = {"Authorization": f"Bearer {data.bob}"}
+    await data.broker.client.delete(f"/api/subscriptions/{wish['id']}", headers=headers)
+    await data.post("/api/datasets/user.ann.tale/delete")
+    story = (await data.get("/api/datasets/user.ann.tale/story"))["items"]
+    assert [(event["kind"], event["actor"]) for event in reversed(story)] == [
+        ("created", "ann"),
+        ("added", "ann"),
+        ("closed", "ann"),
+        ("subscribed", "bob"),
+        ("complete", ""),
+        ("cancelled", "bob"),
+        ("deleted", "ann"),
+    ]
+    assert story[-2]["text"] == "2 files in all"
+    assert story[2]["text"] == "all 2 files are at B-DISK: what was wished for"
 
 
 async def test_copies_are_read_again_and_damaged_ones_declared(data: Data) -> None:
