@@ -5,6 +5,9 @@ memory, so that protocols and programs are measured and not a disk (a sync costs
 it does by itself: ours by the sums of copy.py, theirs by what ``tools`` in the result says. Where a server has no
 digest, copy.py reads the file back; that is timed by itself (``readback``) and not part of the ratio: time of the
 tool over ours, the worse of put and get, by medians.
+
+Each side begins when the server has ended what the one before left it to do: rclone sums up a file once more after it
+has sent the whole of it, so that our reading back took one of two cores from the gets that followed, of both sides.
 """
 
 import argparse
@@ -44,6 +47,11 @@ STORAGES = {
 MIB = 1024 * 1024
 MEMORY = Path("/dev/shm")
 
+SETTLE_S = 0.25
+IDLE_TICKS = 1
+"""CPU, in hundredths of a second, that servers which do nothing may take in SETTLE_S."""
+SETTLED_WITHIN_S = 60.0
+
 
 @dataclass(frozen=True)
 class Sizes:
@@ -73,20 +81,20 @@ class Bench:
     many: list[File]
 
 
-def run(sizes: Sizes, where: Path) -> dict[str, Any]:
-    """All that was measured; ``failed`` names the storages that could not be, with the reason."""
+def run(sizes: Sizes, where: Path, only: str | None = None) -> dict[str, Any]:
+    """All that was measured, of one storage if ``only`` names it; ``failed`` says what could not be, and why."""
     result: dict[str, Any] = {"one_1gib": {}, "many_1mib": {}, "rss_mb": None, "seconds": {}, "readback": {}}
     result |= {"tools": {}, "failed": {}, "sizes": vars(sizes)}
     with open_folder(where) as here, farm(where) as servers:
         bench = Bench(sizes, servers, here, *_material(here, sizes))
-        for key, name in STORAGES.items():
+        for key, name in STORAGES.items() if only is None else [(only, STORAGES[only])]:
             try:
                 _measure(bench, key, name, result)
             except Exception as error:
                 result["failed"][key] = f"{type(error).__name__}: {error}"
                 _say(f"{key}: {result['failed'][key]}")
         try:
-            result["rss_mb"] = _rss_mb(bench, [key for key in STORAGES if key not in result["failed"]])
+            result["rss_mb"] = _rss_mb(bench, [key for key in result["one_1gib"] if key not in result["failed"]])
         except Exception as error:
             result["failed"]["rss_mb"] = f"{type(error).__name__}: {error}"
     return result
@@ -129,9 +137,9 @@ def _one(bench: Bench, tool: Native, url: str, number: int) -> Iterator[tuple[st
             ("put native", lambda: tool.put(bench.one.path, theirs)),
             ("put ours", lambda: _move(f"file://{bench.one.path}", ours, bench.one)),
         ]
-        yield from _turns(puts, number, lambda: None)
+        yield from _turns(bench, puts, number, lambda: None)
     yield "readback", _seconds(lambda: [storage.read_back(each) for each in unread])
-    yield from _turns([("get native", fetched_natively), ("get ours", fetched)], number, back.unlink)
+    yield from _turns(bench, [("get native", fetched_natively), ("get ours", fetched)], number, back.unlink)
 
 
 def _many(bench: Bench, tool: Native, url: str, number: int) -> Iterator[tuple[str, float]]:
@@ -151,7 +159,7 @@ def _many(bench: Bench, tool: Native, url: str, number: int) -> Iterator[tuple[s
                     lambda: all_of(lambda file: _move(f"file://{file.path}", f"{ours}/{file.path.name}", file)),
                 ),
             ]
-            yield from _turns(puts, number, lambda: None)
+            yield from _turns(bench, puts, number, lambda: None)
         yield "readback", _seconds(lambda: list(threads.map(storage.read_back, unread)))
         gets = [
             ("get native", lambda: tool.get_all(theirs, back)),
@@ -162,15 +170,31 @@ def _many(bench: Bench, tool: Native, url: str, number: int) -> Iterator[tuple[s
                 ),
             ),
         ]
-        yield from _turns(gets, number, lambda: _emptied(back, bench))
+        yield from _turns(bench, gets, number, lambda: _emptied(back, bench))
 
 
 def _turns(
-    works: list[tuple[str, Callable[[], None]]], number: int, after: Callable[[], None]
+    bench: Bench, works: list[tuple[str, Callable[[], None]]], number: int, after: Callable[[], None]
 ) -> Iterator[tuple[str, float]]:
     for name, work in works if number % 2 == 0 else works[::-1]:
+        _settle(bench.servers)
         yield name, _seconds(work)
         after()
+
+
+def _settle(servers: Farm) -> None:
+    """Wait until the servers have nothing left to do."""
+    until, before = time.monotonic() + SETTLED_WITHIN_S, -1
+    while (now := sum(_cpu_ticks(process) for process in servers.processes())) - before > IDLE_TICKS:
+        if time.monotonic() > until:
+            raise RuntimeError(f"the servers are still busy after {SETTLED_WITHIN_S:.0f} s")
+        before = now
+        time.sleep(SETTLE_S)
+
+
+def _cpu_ticks(process: subprocess.Popen[bytes]) -> int:
+    user, system = Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()[11:13]
+    return int(user) + int(system)
 
 
 def _move(source: str, target: str, file: File) -> None:
@@ -287,12 +311,13 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--json", action="store_true", help="print one object")
     parser.add_argument("--quick", action="store_true", help="64 MiB and 50 files, within a minute")
     parser.add_argument("--where", type=Path, default=MEMORY, help="folder for all data (default: %(default)s)")
+    parser.add_argument("--only", choices=STORAGES, help="one storage")
     parser.add_argument("--worker", nargs=5, help=argparse.SUPPRESS)
     given = parser.parse_args(arguments)
     if given.worker:
         _work(*given.worker)
         return 0
-    result = run(QUICK if given.quick else FULL, given.where)
+    result = run(QUICK if given.quick else FULL, given.where, given.only)
     if given.json:
         print(json.dumps(result))
     else:

@@ -265,7 +265,7 @@ class _Copy:
             )
         digest: str | None = read
         if there == self.bytes and self.method not in (Method.GET, Method.LOCAL, Method.LINK):
-            digest = self.target.backend.digest(self.part) or storage.read_back(self._part_url())[1]
+            digest = self.target.backend.digest(self.part, self.bytes) or storage.read_back(self._part_url())[1]
         if (there, digest) == (self.bytes, self.adler32):
             return
         if self.method in (Method.SERVER, Method.THIRD_PARTY, Method.LOCAL, Method.LINK):

@@ -45,9 +45,10 @@ class Backend(Protocol):
     def size(self, path: str) -> int | None:
         """Bytes of a file, None if it is not there."""
 
-    def digest(self, path: str) -> str | None:
+    def digest(self, path: str, bytes: int | None = None) -> str | None:  # noqa: A002
         """The adler32 that the server computes, eight hex digits; None if it cannot (S3, SFTP, local files): then
-        read the file back. Not needed after ``get``, whose sum is that of the new local file."""
+        read the file back. Not needed after ``get``, whose sum is that of the new local file. ``bytes``: its size,
+        if known; it says how soon the answer is to come."""
 
     def read(self, path: str, start: int = 0) -> Iterator[bytes]:
         """The file from byte ``start`` on, in blocks of at most BLOCK bytes; who stops early closes the iterator."""

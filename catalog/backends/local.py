@@ -22,8 +22,9 @@ from .checksums import Part, joined
 _FICLONE = 0x40049409
 """The ioctl of Btrfs, XFS and others that lets two files share their blocks (linux/fs.h)."""
 
-_HOT = 256 * 1024
-"""Bytes summed up at a time: fit into a core's cache, so that the sum costs little beside the copy."""
+_HOT = 512 * 1024
+"""Bytes copied, then read from the copy and summed up, at a time: they are still in the core's cache then. With 8 MB
+between the copy and the reading a core is busy for a fifth longer."""
 
 _TWO_LANES = 32 * 1024 * 1024
 """Bytes from which on two threads copy a half each: one does not fill the memory's lanes, nor a good disk's."""
@@ -52,7 +53,7 @@ class Local:
             return None
         return there.st_size if stat.S_ISREG(there.st_mode) else None
 
-    def digest(self, path: str) -> str | None:
+    def digest(self, path: str, bytes: int | None = None) -> str | None:  # noqa: A002
         return None  # nobody here has read it already
 
     def read(self, path: str, start: int = 0) -> Iterator[bytes]:
@@ -245,13 +246,13 @@ def _lane(copy: _Copy, at: int, end: int) -> Part:
     """Copy a range and sum it up, block by block."""
     start, checksum = at, 1
     while at < end and not copy.over.is_set():
-        arrived = _arrived(copy, at, min(BLOCK, end - at))
+        arrived = _arrived(copy, at, min(_HOT, end - at))
         if not arrived:  # the source became shorter; who asked compares the size
             break
         copy.told(arrived)
         until = at + arrived
         while at < until:
-            block = _buffer.hot[: min(_HOT, until - at)]
+            block = buffer.hot[: min(_HOT, until - at)]
             got = os.preadv(copy.writer, [block], at)
             checksum, at = zlib_ng.adler32(block[:got], checksum), at + got
     return Part(at - start, checksum)
@@ -266,19 +267,19 @@ def _arrived(copy: _Copy, at: int, most: int) -> int:
     except OSError as error:
         if error.errno not in _NO_RANGES:
             raise
-    got = os.preadv(copy.reader, [_buffer.hot[: min(_HOT, most)]], at)
-    write_at(copy.writer, _buffer.hot[:got], at)
+    got = os.preadv(copy.reader, [buffer.hot[: min(_HOT, most)]], at)
+    write_at(copy.writer, buffer.hot[:got], at)
     return got
 
 
 class _Buffer(threading.local):
-    """Kept by each thread: to get new memory costs as much as a small file."""
+    """Kept by each thread: to get new memory costs as much as a small file. Nobody needs it across a call."""
 
     def __init__(self) -> None:
         self.hot = memoryview(bytearray(_HOT))
 
 
-_buffer = _Buffer()
+buffer = _Buffer()
 
 
 def _clone(reader: int, writer: int) -> bool:

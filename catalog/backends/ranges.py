@@ -19,15 +19,12 @@ from zlib_ng import zlib_ng
 from . import base
 from .base import BLOCK, Told
 from .checksums import Part, joined
-from .local import explained, write_at
+from .local import buffer, explained, write_at
 
 RANGE = 32 * 1024 * 1024
 AT_ONCE = 4
 TRIES = 3
 """Connections that may break, one after the other, without a byte."""
-
-_HOT = 512 * 1024
-"""Bytes received, summed up and written at a time: they stay in the cache of a core."""
 
 _NO_SUCH_RANGE = 416
 
@@ -158,7 +155,7 @@ def _close(connections: list[HTTPConnection]) -> None:
 
 def _received(answer: HTTPResponse, job: _Job, at: int) -> Part:
     """Write what arrives to the file, from byte ``at`` on, until the answer ends or its connection breaks."""
-    hot = memoryview(bytearray(_HOT))
+    hot = buffer.hot
     start, checksum = at, 1
     while got := _read_into(answer, hot):
         if job.stopped.is_set():

@@ -62,7 +62,7 @@ class Sftp:
             return None
         return there.bytes if there.file else None
 
-    def digest(self, path: str) -> str | None:
+    def digest(self, path: str, bytes: int | None = None) -> str | None:  # noqa: A002
         return None  # the protocol has none, and few servers let us run a program
 
     def read(self, path: str, start: int = 0) -> Iterator[bytes]:

@@ -24,14 +24,14 @@ from .base import SUMS_AT_ONCE, Entry, Told
 from .credentials import credentials as credentials_of
 from .credentials import renewal
 from .http import SMALL, Body, Http, Request, Spent, authorization, reached
-from .local import created, explained, write_all
+from .local import buffer, created, explained, write_all
 from .markers import Stalled, end_of
 
 Properties: TypeAlias = list[tuple[str, ElementTree.Element]]
 """Where a thing is, and the answer about it."""
 
 HOT = 1024 * 1024
-"""Bytes received at a time: summed up and written while a core's cache has them."""
+"""Bytes of a block that is read for somebody else."""
 SENT = 4 * 1024 * 1024
 """Bytes sent at a time; TLS and the servers take large pieces faster."""
 HOPEFUL = 64 * 1024 * 1024
@@ -42,12 +42,16 @@ AT_ONCE = (0.0,)
 AFTERWARDS_S = (0.0, 0.05, 0.25, 0.7)
 SAFE = "/~!$&'()*+,;=:@"
 """What need not be quoted in a path (RFC 3986)."""
+SUMMED_SOON = 16 * 1024 * 1024
+"""Bytes of a file whose digest a server has at once,"""
+SOON_S = 3.0
+"""that is, within such a time."""
 WORKING_S = 600.0
 """Silence that is borne while a server sums up or copies a file."""
 
 _DONE = (200, 201, 202, 204)
 _LAST = {"Connection": "close"}
-"""Sent with a question for a digest: XRootD (5.5.3) never answers one in 1,500 requests that follow it there."""
+"""Sent with a question for a digest: XRootD (5.5.3) never answers one in 1,500 to 6,000 that follow it there."""
 _THERE = (301, 403, 405, 500)
 """What MKCOL answers where a folder is, or may be."""
 _NO_FOLDER = (403, 404, 409)
@@ -66,6 +70,7 @@ class WebDav:
     def __init__(self, url: str, credentials: dict[str, Any]) -> None:
         self.url = url
         self._http = Http(url, credentials)
+        self._sums = Http(url, credentials)
         self._authorization = authorization(credentials)
         self._made: set[str] = set()
         self._making = RLock()
@@ -81,11 +86,22 @@ class WebDav:
         except FileMissing:
             return None
 
-    def digest(self, path: str) -> str | None:
-        """From the server, which may keep it beside the file: right for a new one, no proof for an old one."""
-        wanted = {"Want-Digest": "adler32", "Want-Repr-Digest": "adler=5", **_LAST}
-        request = Request("HEAD", self._link(path), "sum up", wanted, patience_s=WORKING_S)
-        with self._summing, self._http.ask(request, 200) as answer:
+    def digest(self, path: str, bytes: int | None = None) -> str | None:  # noqa: A002
+        """From the server, which may keep it beside the file: right for a new one, no proof for an old one.
+
+        A small file's is asked for over connections that are kept for such questions: a new one for each was half of
+        the time of a file of 1 MiB. What is not answered soon is asked again, over a new one, with patience.
+        """
+        with self._summing:
+            if bytes is not None and bytes <= SUMMED_SOON:
+                with suppress(StorageTimeout):
+                    return self._digest(self._sums, path, {}, min(SOON_S, base.TIMEOUT_S))
+            return self._digest(self._http, path, _LAST, WORKING_S)
+
+    def _digest(self, http: Http, path: str, headers: dict[str, str], patience_s: float) -> str | None:
+        wanted = {"Want-Digest": "adler32", "Want-Repr-Digest": "adler=5", **headers}
+        request = Request("HEAD", self._link(path), "sum up", wanted, patience_s=patience_s)
+        with http.ask(request, 200) as answer:
             return _adler32(answer.getheader("Digest"), answer.getheader("Repr-Digest"))
 
     def read(self, path: str, start: int = 0) -> Iterator[bytes]:
@@ -121,7 +137,7 @@ class WebDav:
         self._store(path, body, bytes)
 
     def get(self, path: str, target: Path, told: Told) -> str:
-        checksum, hot = 1, memoryview(bytearray(HOT))
+        checksum, hot = 1, buffer.hot
         with self._http.ask(Request("GET", self._link(path), "read"), 200) as answer, created(target) as file:
             left = _length(answer)
             while got := self._received(answer, hot, path):

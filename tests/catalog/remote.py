@@ -79,7 +79,7 @@ class Remote:
     def size(self, path: str) -> int | None:
         return self._disk.size(path)
 
-    def digest(self, path: str) -> str | None:
+    def digest(self, path: str, bytes: int | None = None) -> str | None:  # noqa: A002
         return storage.adler32(f"file:{path}") if self.digests else None
 
     def read(self, path: str) -> Iterator[Block]:

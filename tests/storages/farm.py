@@ -1,6 +1,7 @@
 """All storages that a catalog may meet, each started when it is first asked for, with its credentials in place."""
 
 import json
+import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
@@ -57,6 +58,10 @@ class Farm:
             self._secrets.write_text("\n".join(_table(server) for server in self._servers.values()))
             backends.forget()
         return self._servers[name]
+
+    def processes(self) -> list[subprocess.Popen[bytes]]:
+        """Of the servers that were started."""
+        return list({id(server.process): server.process for server in self._servers.values()}.values())
 
     def _start(self, name: str) -> None:
         if name in ("root", "https"):  # one process with two doors

@@ -17,7 +17,7 @@ import pytest
 from zlib_ng import zlib_ng
 
 from prodchain.catalog import backends
-from prodchain.catalog.backends import base, place
+from prodchain.catalog.backends import base, place, webdav
 from prodchain.catalog.backends.credentials import VARIABLE
 from prodchain.catalog.backends.webdav import HOPEFUL, WebDav, _adler32
 from prodchain.catalog.errors import BadStorage, FileMissing, StorageDenied, StorageTimeout
@@ -299,3 +299,53 @@ def test_a_space_that_the_server_tells_is_known(storages: Farm, tmp_path: Path) 
     free = storage.backend.free("/")
     assert free is not None
     assert abs(free - disk.f_bavail * disk.f_frsize) < disk.f_blocks * disk.f_frsize / 10
+
+
+@contextmanager
+def forgetful() -> Iterator[tuple[str, list[str]]]:
+    """A server that answers one question over each connection; its URL, and how it was asked."""
+    asked: list[str] = []
+    over = threading.Event()
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+        answered = False
+
+        def do_HEAD(self) -> None:
+            asked.append(self.headers.get("Connection", "kept"))
+            if self.answered:
+                over.wait(20)
+                self.close_connection = True
+                return
+            self.answered = True
+            self.send_response(200)
+            self.send_header("Digest", f"adler32={SUM}")
+            self.send_header("Content-Length", "5")
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_address[1]}", asked
+        finally:
+            over.set()
+            server.shutdown()
+            thread.join()
+
+
+def test_a_digest_that_is_forgotten_on_a_kept_connection_is_asked_for_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(webdav, "SOON_S", 0.2)
+    with forgetful() as (url, asked):
+        backend = WebDav(url, {})
+        assert [backend.digest("/file", 5) for _ in range(2)] == [SUM, SUM]
+    assert asked == ["kept", "kept", "close"]
+
+
+def test_the_digest_of_a_large_file_is_waited_for_on_a_connection_of_its_own() -> None:
+    with forgetful() as (url, asked):
+        assert WebDav(url, {}).digest("/file", webdav.SUMMED_SOON + 1) == SUM
+    assert asked == ["close"]
