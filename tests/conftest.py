@@ -75,3 +75,23 @@ async def database(database_url: str) -> AsyncIterator[Pool]:
 @pytest.fixture(scope="session")
 def repository() -> Path:
     return Path(__file__).parent.parent
+
+
+class AtOnce:
+    """Names a failure, and the line that says what is wrong, when it happens: workers' are told in the end only."""
+
+    def __init__(self, terminal: pytest.TerminalReporter) -> None:
+        self._terminal = terminal
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        if report.failed:
+            crash = getattr(report.longrepr, "reprcrash", None)
+            what = (crash.message if crash else report.longreprtext).partition("\n")[0]
+            self._terminal.write_line(f"\nFAILED ({report.when}) {report.nodeid}: {what[:200]}", red=True)
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    terminal = session.config.pluginmanager.get_plugin("terminalreporter")
+    if terminal is not None and not hasattr(session.config, "workerinput"):
+        session.config.pluginmanager.register(AtOnce(terminal))
