@@ -11,6 +11,7 @@ from prodchain.catalog.names import Did
 
 from .access import ways_in
 from .database import Connection, one
+from .kinds import kinds
 from .task_views import View
 
 _AROUND = """
@@ -93,9 +94,14 @@ async def _found(conn: Connection, row: lookup.Row) -> View:
 
 
 async def facets(conn: Connection, wanted: Query) -> View:
-    """For each field its values with the number of datasets, the most frequent first."""
+    """For each field its values with the number of datasets, the most frequent first; ``kinds`` are of all."""
     counts = await lookup.facet_counts(conn, wanted)
-    return {"fields": counts.fields, "datasets": counts.datasets, "exact": counts.exact}
+    return {
+        "fields": counts.fields,
+        "kinds": await kinds(conn),
+        "datasets": counts.datasets,
+        "exact": counts.exact,
+    }
 
 
 async def _listed(conn: Connection, dataset: Dataset, sites: Sequence[str]) -> View:

@@ -56,6 +56,47 @@ class TaskView(Shape):
     request: dict[str, Any]
 
 
+class OrderView(Shape):
+    """What an order did, or would do: ``changes`` by field [before, after], ``jobs`` that it acts on by state."""
+
+    verb: str
+    object: str
+    dry_run: bool
+    changes: dict[str, list[Any]]
+    jobs: dict[str, int]
+    note: str
+
+
+class JournalView(Shape):
+    id: int
+    at: datetime
+    actor: str
+    verb: str
+    object: str
+    reason: str
+    detail: dict[str, Any]
+
+
+class WorkQuotaView(Shape):
+    """Limits (null: none) of user:NAME, group:NAME or user:* (each user), and what is used of them."""
+
+    subject: str
+    running: int | None
+    queued: int | None
+    core_hours: float | None
+    days: int
+    cores_used: int | None
+    queued_used: int | None
+    core_hours_used: float | None
+    stopped: str
+
+
+class GroupView(Shape):
+    name: str
+    leaders: list[str]
+    members: list[str]
+
+
 class VerdictView(Shape):
     queue: str
     passed: bool
@@ -137,6 +178,7 @@ class DatasetView(Shape):
 
 class FacetsView(Shape):
     fields: dict[str, dict[str, int]]
+    kinds: dict[str, int]
     datasets: int
     exact: bool
 
@@ -452,3 +494,26 @@ class Health(Shape):
 class IssuedToken(Shape):
     token: str
     expires_at: datetime
+
+
+class RulesView(Shape):
+    number: int
+    text: str
+    rules: list[dict[str, Any]]
+
+
+class RetryView(Shape):
+    rule: str
+    again: bool
+    reason: str
+
+
+class OutcomeView(Shape):
+    """What an order did, or would do: fields [before, after], and the jobs that it acts on by their state."""
+
+    verb: str
+    object: str
+    dry_run: bool
+    changes: dict[str, list[Any]]
+    jobs: dict[str, int]
+    note: str

@@ -203,6 +203,7 @@ async def test_fields_are_counted_each_without_its_own_filter(data: Data) -> Non
     facets = await data.get("/api/datasets/facets", step="sim")
     documents.FacetsView.model_validate(facets)
     assert (facets["fields"]["step"], facets["datasets"], facets["exact"]) == ({"evgen": 3, "sim": 2}, 2, True)
+    assert facets["kinds"] == {"user": 6}
     assert facets["fields"]["number"] == {"700000": 1, "700001": 1}
 
 

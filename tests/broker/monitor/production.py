@@ -347,7 +347,8 @@ class Production:
             name: dict(Counter(d[name] for d in found if d[name]))
             for name in ("project", "number", "physics", "step", "format", "tags")
         }
-        return {"fields": fields, "datasets": len(found), "exact": True}
+        kinds = dict(Counter(d["kind"] for d in (await self.datasets())["items"]))
+        return {"fields": fields, "kinds": kinds, "datasets": len(found), "exact": True}
 
     async def dataset(self, did: str) -> Document:
         for view in self.all_datasets:
