@@ -130,7 +130,9 @@ class Share(SQLModel, table=True):
     parent_id: int | None = Field(default=None, sa_column=small_ref("share.id", nullable=True))
     value: float
     match: dict[str, Any] = Field(sa_column=document())
-    """Which tasks belong here: fields of the task with shell patterns; the first leaf (by id) that fits."""
+    """Which tasks belong here: fields of the task with shell patterns; the first leaf (by place) that fits."""
+    place: int = Field(default=0, sa_column_kwargs={"server_default": "0"})
+    """Its line in the declaration."""
     retired: bool = Field(default=False, sa_column_kwargs={"server_default": "false"})
 
 
@@ -166,7 +168,8 @@ class Task(SQLModel, table=True):
 
     ``request`` is the submitted document (requests.TaskRequest); ``sizing`` is what the scouts taught and
     ``changes`` what people set since, both in fields of the request: each wins over what stands before it.
-    ``numbers`` counts the pieces of work made so far and ``position`` the events of them (without input);
+    ``numbers`` counts the pieces of work made so far and ``position`` the events of them (without input; the pieces
+    where they have no events);
     ``generated`` says that there will be no more. ``input_id`` and ``output_id`` are the ones that people name:
     the container, and the dataset that has the result in the end; TaskInput and TaskOutput list what its jobs read
     and fill.
@@ -237,17 +240,21 @@ class TaskOutput(SQLModel, table=True):
 
 
 class TaskFile(SQLModel, table=True):
-    """A file of the task's input; it is new until jobs were made of it (``used``).
+    """A file of the task's input; it is new until jobs were made of all its events (``used``).
 
+    ``taken`` counts the first events of it that are in pieces so far, where pieces are ranges of events.
     Rows are only added where the input grows, so that its growth never waits for the task's own work.
     """
 
     __tablename__ = "task_file"
-    __table_args__ = (Index("task_file_new", "task_id", "file_id", postgresql_where=text("NOT used")),)
+    __table_args__ = (Index("task_file_new", "task_id", "dataset_id", "file_id", postgresql_where=text("NOT used")),)
 
     task_id: int = Field(sa_column=big_ref("task.id", primary=True))
     file_id: int = Field(sa_column=big_ref("file.id", primary=True))
+    dataset_id: int = Field(sa_column=Column(BigInteger, nullable=False))
+    """The input dataset that brought it; the first one where several have it."""
     used: bool = Field(default=False, sa_column_kwargs={"server_default": "false"})
+    taken: int = Field(default=0, sa_column=Column(BigInteger, nullable=False, server_default=text("0")))
 
 
 class Job(SQLModel, table=True):
@@ -278,6 +285,8 @@ class Job(SQLModel, table=True):
     queue_id: int | None = Field(default=None, sa_column=small_ref("queue.id", nullable=True))
     avoid: list[int] = Field(default_factory=list, sa_column=list_column())
     """Queues where this work failed for a reason of theirs: the brokerage takes others."""
+    spared: int = Field(default=0, sa_column=Column(SmallInteger, nullable=False, server_default=text("0")))
+    """Runs of this work that do not count as attempts: the system lost them, not the work."""
     pilot: str | None = None
     started_at: datetime | None = Field(default=None, sa_column=Column(DateTime(timezone=True)))
     """When a pilot took it."""
@@ -325,16 +334,20 @@ class Ready(SQLModel, table=True):
 
 
 class Lease(SQLModel, table=True):
-    """A pilot's hold on a job; ``request`` finds the job again for a pilot that lost the answer."""
+    """A pilot's hold on a job; ``request`` finds the job again for a pilot that lost the answer.
+
+    ``seat`` numbers the jobs of one request from 1.
+    """
 
     __table_args__ = (
-        Index("lease_pilot", "pilot", "request", unique=True),
+        Index("lease_pilot", "pilot", "request", "seat", unique=True),
         {"postgresql_with": {"fillfactor": "50"}},
     )
 
     job_id: int = Field(sa_column=Column(BigInteger, primary_key=True, autoincrement=False))
     pilot: str
     request: str
+    seat: int = Field(default=1, sa_column=Column(SmallInteger, nullable=False, server_default=text("1")))
     until: datetime = Field(sa_column=time_column())
 
 
@@ -465,7 +478,8 @@ class WorkDone(SQLModel, table=True):
     __table_args__ = (
         Index("work_done_owner", "owner", "day"),
         Index("work_done_group", "group_name", "day"),
-        Index("work_done_new", "day", postgresql_where=text("NOT folded")),
+        Index("work_done_day", "day"),
+        Index("work_done_new", "id", postgresql_where=text("NOT folded")),
     )
 
     id: int | None = Field(default=None, sa_column=big_key())
@@ -530,6 +544,8 @@ class OpenOrder(SQLModel, table=True):
     after: int = 0
     actor: str
     reason: str
+    detail: dict[str, Any] = Field(sa_column=document())
+    """What the verb needs beside the task."""
 
 
 class RetryRules(SQLModel, table=True):

@@ -40,7 +40,15 @@ def main(arguments: list[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     _log_to_stderr(options.name)
     hide_memory()
-    slot = Slot(options.name, options.cores, options.memory_mb, options.work_dir, options.keep_work)
+    slot = Slot(
+        options.name,
+        options.cores,
+        options.memory_mb,
+        options.work_dir,
+        options.keep_work,
+        options.gpus,
+        tuple(options.software),
+    )
     limits = Limits(options.lifetime_s, options.idle_s, options.max_jobs, options.give_up_s, options.once)
     warden = Warden()  # forks: before any thread
     try:
@@ -75,6 +83,14 @@ def _parser() -> argparse.ArgumentParser:
     add("--name", type=_name, default=name, help="name of the pilot (default: host, pid and something random)")
     add("--cores", type=int, default=1, metavar="N", help="cores for payloads (default: %(default)s)")
     add("--memory-mb", type=int, default=2000, metavar="MB", help="memory for payloads (default: %(default)s)")
+    add("--gpus", type=int, metavar="N", help="GPUs for payloads (default: as the queue is said to have)")
+    add(
+        "--software",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="software on this node beside the queue's, may be repeated (shell patterns, as 'Athena/24.*')",
+    )
     add("--work-dir", type=Path, default=work, metavar="DIR", help="where jobs run (default: %(default)s)")
     add("--keep-work", action="store_true", help="keep the work directories of failed jobs")
     add("--lifetime-s", type=float, default=86400.0, metavar="S", help="length of the slot (default: %(default)s)")

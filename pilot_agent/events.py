@@ -39,7 +39,10 @@ class GotJob(Event):
 
 @dataclass(frozen=True)
 class NoJob(Event):
+    """Nothing to do; the broker wants to be left alone for ``retry_after_s``."""
+
     reason: str = ""
+    retry_after_s: float = 0.0
 
 
 @dataclass(frozen=True)

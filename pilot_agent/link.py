@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from .errors import PilotError, Refusal, TokenRefused
 from .events import Answered, AskFailed, AskForJob, Event, GotJob, NoJob, Report, ReportFailed, Trouble
 from .http import Client
@@ -15,22 +17,21 @@ REPORT_PATIENCE_S = 10.0
 
 
 class Link:
-    """A pilot's line to its broker; ``pilot`` and the rest are what the broker knows it by."""
+    """A pilot's line to its broker; ``offer`` is what each of its requests says of it."""
 
-    def __init__(self, client: Client, pilot: str, host: str, cores: int, memory_mb: int) -> None:
+    def __init__(self, client: Client, offer: Acquire) -> None:
         self._client = client
-        self._pilot, self._host, self._cores, self._memory_mb = pilot, host, cores, memory_mb
+        self._offer = offer
+        self._pilot = offer.pilot
 
-    def ask(self, order: AskForJob) -> Event:
+    def ask(self, order: AskForJob, disk_mb: int | None) -> Event:
         """Ask for work; retries keep the request's id, so that a job whose answer was lost is not lost."""
-        wish = Acquire(
-            pilot=self._pilot,
+        wish = replace(
+            self._offer,
             request=order.request,
-            host=self._host,
-            cores=self._cores,
-            memory_mb=self._memory_mb,
             remaining_s=order.remaining_s,
             wait_s=order.wait_s,
+            disk_mb=disk_mb,
         )
         try:
             document = self._client.post(
@@ -42,7 +43,7 @@ class Link:
             answer = decode(Acquired, document)
         except Exception as error:  # a thread's only way to tell is its event
             return AskFailed(_trouble(error), _words(error))
-        return GotJob(answer.jobs[0]) if answer.jobs else NoJob(answer.reason)
+        return GotJob(answer.jobs[0]) if answer.jobs else NoJob(answer.reason, answer.retry_after_s)
 
     def report(self, order: Report, log: LogTail) -> Event:
         """Report with the next piece of the log; before a final report all the pieces but the last."""

@@ -152,6 +152,7 @@ class Machine:
         parked = self._now - self._asked >= WAIT_S / 4
         self._quick_answers = 0 if parked else self._quick_answers + 1
         pause_s = 0.0 if parked else min(LONGEST_PAUSE_S, 0.5 * 2.0 ** min(self._quick_answers, 10))
+        pause_s = max(pause_s, min(LONGEST_PAUSE_S, event.retry_after_s))
         idle_end = self._idle_since + (self.limits.idle_s or float("inf"))
         self._phase, self._next_ask = Phase.IDLE, min(self._now + pause_s, idle_end)
 

@@ -60,7 +60,10 @@ class JobSpec(_Message):
 class Acquire(_Message):
     """A pilot's request for work. ``request`` is new for each wish and kept when the wish is repeated, so that a
     lost answer costs nothing; ``wait_s`` is how long the broker may park the request. With ``remaining_s`` 0 the
-    pilot wants no work, only the job that this request may have got before."""
+    pilot wants no work, only the job that this request may have got before.
+
+    The offer is for ``jobs`` jobs at most, together. None and empty mean: as the queue's slots are said to be.
+    ``software`` is what there is beside the queue's, as shell patterns."""
 
     pilot: str
     request: str
@@ -69,14 +72,20 @@ class Acquire(_Message):
     memory_mb: int
     remaining_s: int
     wait_s: float = 20.0
+    disk_mb: int | None = None
+    gpus: int | None = None
+    architecture: str = ""
+    software: list[str] = field(default_factory=list)
+    jobs: int = 1
 
 
 @dataclass
 class Acquired(_Message):
-    """The answer: a job, or none and why."""
+    """The answer: jobs, or none and why, and after how long asking again makes sense."""
 
     jobs: list[JobSpec]
     reason: str = ""
+    retry_after_s: float = 0.0
     nested: ClassVar[dict[str, type[_Message]]] = {"jobs": JobSpec}
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import platform
 import queue
 import signal
 import socket
@@ -18,6 +19,7 @@ from . import events as ev
 from .http import Client
 from .link import Link
 from .machine import Limits, Machine
+from .messages import Acquire
 from .warden import Warden
 from .work import Desk
 from .workdir import WorkDirs, clear_stale
@@ -35,6 +37,23 @@ class Slot:
     memory_mb: int
     work: Path
     keep_work: bool = False
+    gpus: int | None = None
+    """None: as the queue's slots are said to have."""
+    software: tuple[str, ...] = ()
+
+    def offer(self) -> Acquire:
+        """What does not change from request to request."""
+        return Acquire(
+            pilot=self.name,
+            request="",
+            host=socket.gethostname(),
+            cores=self.cores,
+            memory_mb=self.memory_mb,
+            remaining_s=0,
+            gpus=self.gpus,
+            architecture=platform.machine(),
+            software=list(self.software),
+        )
 
 
 class Pilot:
@@ -46,7 +65,7 @@ class Pilot:
         self._slot = slot
         self._warden = warden
         self._dirs = WorkDirs(slot.work, slot.name)
-        self._link = Link(client, slot.name, socket.gethostname(), slot.cores, slot.memory_mb)
+        self._link = Link(client, slot.offer())
         self._machine = Machine(limits, _request_ids(), time.monotonic())
         # A SimpleQueue: its put() may be called from a signal handler while the same thread is in get().
         self._events: queue.SimpleQueue[ev.Event] = queue.SimpleQueue()
@@ -80,7 +99,7 @@ class Pilot:
 
     def _carry_out(self, instruction: ev.Instruction) -> None:
         if isinstance(instruction, ev.AskForJob):
-            self._in_thread(self._link.ask, instruction)
+            self._in_thread(self._link.ask, instruction, self._dirs.free_mb())
         elif isinstance(instruction, ev.Received):
             work = self._dirs.make(instruction.spec.job)
             self._desk = Desk(instruction.spec, work, self._slot.cores, self._warden.watch)

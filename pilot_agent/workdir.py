@@ -38,6 +38,13 @@ class WorkDirs:
     def remove(self, work: Path) -> None:
         shutil.rmtree(work, ignore_errors=True)
 
+    def free_mb(self) -> int | None:
+        """Space for work directories; None where the system does not tell."""
+        try:
+            return shutil.disk_usage(self._own).free // 1_000_000
+        except OSError:
+            return None
+
     def keep(self, work: Path) -> Path:
         """Put a failed job's directory where no pilot clears it away; returns where it is."""
         kept = self._base / f"failed-{work.name}"

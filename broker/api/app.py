@@ -14,7 +14,7 @@ from prodchain.pilot_agent.zipapp import build_zipapp
 from .. import hooks, leases
 from ..connections import connection
 from ..database import LOST, Pool
-from ..matching import Dispatcher
+from ..matching.dispatcher import Dispatcher
 from ..monitor.assets import assets
 from ..monitor.routes import routes as pages
 from ..settings import Settings
@@ -24,15 +24,21 @@ from . import (
     dataset_changes,
     dataset_copies,
     datasets,
+    groups,
     jobs,
+    journal,
     operations,
     pilot,
     problems,
+    queues,
+    quotas,
     replicas,
+    rules,
     sites,
     storage_checks,
     storages,
     subscriptions,
+    task_orders,
     tasks,
     uploads,
 )
@@ -50,8 +56,22 @@ in the server's log."""
 
 
 PARTS = (
-    *(tasks, jobs, datasets, dataset_changes, dataset_copies, subscriptions, uploads, replicas),
-    *(sites, storages, storage_checks, pilot, operations),
+    *(
+        tasks,
+        task_orders,
+        jobs,
+        queues,
+        quotas,
+        groups,
+        journal,
+        datasets,
+        dataset_changes,
+        dataset_copies,
+        subscriptions,
+        uploads,
+        replicas,
+    ),
+    *(sites, storages, storage_checks, pilot, operations, rules),
 )
 
 

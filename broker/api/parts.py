@@ -10,7 +10,7 @@ from pydantic_core import to_json
 
 from ..connections import connection
 from ..database import Connection, Pool
-from ..matching import Dispatcher
+from ..matching.dispatcher import Dispatcher
 from ..settings import Settings
 from ..tokens import Tokens
 

@@ -3,7 +3,7 @@
 import asyncio
 from dataclasses import replace
 
-from prodchain.broker import jobs, leases
+from prodchain.broker import job_orders, leases
 from prodchain.pilot_agent.messages import Acquire, Update
 
 from .world import World, evgen, finished, inside
@@ -92,7 +92,7 @@ async def test_a_killed_job_tells_its_pilot_to_discard(world: World) -> None:
     await world.agents()
     spec = await world.acquire("A-BATCH")
     assert spec is not None
-    await inside(world.pool, jobs.kill, spec.job, "user:ann", "not needed")
+    await inside(world.pool, job_orders.kill, spec.job, "user:ann", "not needed")
     (answer,) = await world.report("A-BATCH", "p1", Update(spec.job, "running"))
     assert (answer.command, answer.reason) == ("discard", "the job is cancelled: not needed")
 
@@ -135,7 +135,7 @@ async def test_a_pilot_that_stops_asks_only_for_what_it_may_have_got(world: Worl
 async def test_a_parked_request_that_came_twice_gets_one_job(world: World) -> None:
     queue = await world.value("SELECT id FROM queue WHERE name = 'A-BATCH'")
     await world.dispatcher.start()
-    ask = Acquire("p1", "r1", "node", 1, 1000, remaining_s=100, wait_s=5)
+    ask = Acquire("p1", "r1", "node", 1, 1000, remaining_s=3600, wait_s=5)
     parked = [asyncio.create_task(world.dispatcher.acquire(queue, ask)) for _ in range(2)]
     await asyncio.sleep(0.3)
     await world.submit(evgen())

@@ -7,10 +7,21 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from prodchain.broker import generation, hooks, leases, placement, reports, sitefile, sites, tasks, watching
+from prodchain.broker import (
+    generation,
+    hooks,
+    leases,
+    order_slices,
+    placement,
+    reports,
+    sitefile,
+    sites,
+    submission,
+    watching,
+)
 from prodchain.broker.bunches import Pace
 from prodchain.broker.database import Connection, Pool
-from prodchain.broker.matching import Dispatcher
+from prodchain.broker.matching.dispatcher import Dispatcher
 from prodchain.broker.models import Task
 from prodchain.broker.requests import TaskRequest
 from prodchain.catalog import replicas
@@ -42,6 +53,7 @@ AGENTS: dict[str, tuple[Find, Work]] = {
     "generate": (generation.growing_tasks, generation.generate),
     "place": (placement.waiting_tasks, place),
     "reclaim": (leases.expired, leases.reclaim),
+    "orders": (order_slices.unfinished, order_slices.carry_on),
     "sweep": (watching.left_behind, watching.sweep),
     "complete": (watching.ending, watching.complete),
 }
@@ -83,7 +95,7 @@ class World:
 
     async def submit(self, request: TaskRequest, owner: str = "ann") -> Task:
         async with self.pool.acquire() as conn, conn.transaction():
-            task, _ = await tasks.submit(conn, request, owner)
+            task, _ = await submission.submit(conn, request, owner)
         return task
 
     async def agents(self) -> None:

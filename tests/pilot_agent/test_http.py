@@ -30,7 +30,7 @@ def ask(client: Client, patience_s: float = 5.0) -> object:
 
 
 def test_an_answer_comes_as_a_document(client: Client) -> None:
-    assert ask(client) == {"jobs": [], "reason": "nothing to do"}
+    assert ask(client) == {"jobs": [], "reason": "nothing to do", "retry_after_s": 0.0}
 
 
 def test_server_errors_and_lost_answers_are_tried_again_ever_later(

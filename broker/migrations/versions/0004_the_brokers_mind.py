@@ -47,6 +47,9 @@ def upgrade() -> None:
         sa.Column("after", sa.Integer(), server_default=sa.text("'0'"), nullable=False),
         sa.Column("actor", sa.String(), nullable=False),
         sa.Column("reason", sa.String(), nullable=False),
+        sa.Column(
+            "detail", postgresql.JSONB(astext_type=sa.Text()), server_default=sa.text("'{}'::jsonb"), nullable=False
+        ),
         sa.ForeignKeyConstraint(["task_id"], ["task.id"]),
         sa.PrimaryKeyConstraint("task_id", "verb"),
     )
@@ -101,6 +104,7 @@ def upgrade() -> None:
         sa.Column(
             "match", postgresql.JSONB(astext_type=sa.Text()), server_default=sa.text("'{}'::jsonb"), nullable=False
         ),
+        sa.Column("place", sa.Integer(), server_default="0", nullable=False),
         sa.Column("retired", sa.Boolean(), server_default="false", nullable=False),
         sa.ForeignKeyConstraint(
             ["parent_id"],
@@ -124,7 +128,8 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id"),
     )
     op.create_index("work_done_group", "work_done", ["group_name", "day"], unique=False)
-    op.create_index("work_done_new", "work_done", ["day"], unique=False, postgresql_where=sa.text("NOT folded"))
+    op.create_index("work_done_day", "work_done", ["day"], unique=False)
+    op.create_index("work_done_new", "work_done", ["id"], unique=False, postgresql_where=sa.text("NOT folded"))
     op.create_index("work_done_owner", "work_done", ["owner", "day"], unique=False)
     op.create_table(
         "work_quota",
@@ -210,6 +215,7 @@ def upgrade() -> None:
             "avoid", postgresql.JSONB(astext_type=sa.Text()), server_default=sa.text("'[]'::jsonb"), nullable=False
         ),
     )
+    op.add_column("job", sa.Column("spared", sa.SmallInteger(), server_default=sa.text("0"), nullable=False))
     op.add_column("job", sa.Column("started_at", sa.DateTime(timezone=True), nullable=True))
     op.add_column("job_count", sa.Column("share_id", sa.SmallInteger(), nullable=True))
     op.add_column("job_count", sa.Column("cores", sa.Integer(), server_default="0", nullable=False))
@@ -220,6 +226,9 @@ def upgrade() -> None:
         unique=False,
         postgresql_where=sa.text("state IN ('sent', 'starting', 'running', 'holding')"),
     )
+    op.add_column("lease", sa.Column("seat", sa.SmallInteger(), server_default=sa.text("1"), nullable=False))
+    op.drop_index("lease_pilot", table_name="lease")
+    op.create_index("lease_pilot", "lease", ["pilot", "request", "seat"], unique=True)
     op.add_column(
         "pilot",
         sa.Column(
@@ -272,6 +281,18 @@ def upgrade() -> None:
     op.add_column("task", sa.Column("ending", sa.Boolean(), server_default="false", nullable=False))
     op.add_column("task", sa.Column("position", sa.BigInteger(), server_default=sa.text("0"), nullable=False))
     op.create_foreign_key("task_parent_id_fkey", "task", "task", ["parent_id"], ["id"])
+    op.add_column("task_file", sa.Column("dataset_id", sa.BigInteger(), nullable=True))
+    op.add_column("task_file", sa.Column("taken", sa.BigInteger(), server_default=sa.text("0"), nullable=False))
+    op.execute("UPDATE task_file u SET dataset_id = t.input_id FROM task t WHERE t.id = u.task_id")
+    op.alter_column("task_file", "dataset_id", nullable=False)
+    op.drop_index("task_file_new", table_name="task_file")
+    op.create_index(
+        "task_file_new",
+        "task_file",
+        ["task_id", "dataset_id", "file_id"],
+        unique=False,
+        postgresql_where=sa.text("NOT used"),
+    )
     for statement in re.split(r"\n\n(?=[A-Z]|--)", Path(__file__).with_name(FILE).read_text()):
         op.execute(sa.text(statement.replace(":", "\\:")))
     op.create_foreign_key("task_share_id_fkey", "task", "share", ["share_id"], ["id"])
