@@ -1,135 +1,277 @@
 """Jobs from tasks: as input files appear while the input is open, the rest when it closes."""
 
-from . import requirements
+from typing import NamedTuple
+
+from . import jobs, requirements
 from .asks import ask_of
 from .database import Connection
 from .errors import BadRequest
-from .jobs import define
 from .models import Task
-from .requests import TaskRequest
-from .splitting import InputFile, Work, split_events, split_files
+from .requests import MAX_JOBS, TaskRequest
+from .splitting import FILES, InputFile, Limits, Split, Work, in_turn, split_events, split_files
 from .states import TaskState
 from .tasks import get, move
 
 BUNCH = 5000
-"""Pieces or files taken in one transaction."""
-FILE_PIECES = 50_000
-"""Pieces that one file may be cut into: they are made in one transaction."""
+"""Pieces made in one transaction, and files looked at."""
+LEFT = 50_000
+"""Files looked at in one transaction where each dataset is split for itself and may keep some back."""
 ACTOR = "generation"
-OPEN = (TaskState.REGISTERED, TaskState.READY, TaskState.RUNNING)
+OPEN = (TaskState.REGISTERED, TaskState.READY, TaskState.SCOUTING, TaskState.RUNNING)
+
+# The states are spelt out, so that the partial index task_open serves.
+_GROWING = """
+SELECT t.id FROM task t LEFT JOIN task p ON p.id = t.parent_id
+WHERE t.state IN ('registered', 'ready', 'scouting', 'running') AND NOT t.generated AND NOT t.ending
+  AND t.throttled = '' AND (
+    t.state = 'registered'
+    OR NOT (t.state = 'scouting' AND t.numbers >= (t.request ->> 'scouts')::int)
+    AND NOT EXISTS (SELECT FROM task_input i JOIN dataset d ON d.id = i.dataset_id
+                    WHERE i.task_id = t.id AND i.role <> '' AND d.state = 'open')
+    AND (p.state IN ('merging', 'done', 'finished', 'failed', 'aborted')
+         OR NOT EXISTS (SELECT FROM task_input i JOIN dataset d ON d.id = i.dataset_id
+                        WHERE i.task_id = t.id AND i.role = '' AND d.state = 'open')
+         OR EXISTS (SELECT FROM task_file f WHERE f.task_id = t.id AND NOT f.used)))
+ORDER BY t.priority DESC, t.id LIMIT 1000
+"""
+_SOURCES = """
+SELECT i.dataset_id, d.state = 'open' AND (
+    p.id IS NULL OR p.state NOT IN ('merging', 'done', 'finished', 'failed', 'aborted')) AS growing
+FROM task_input i JOIN dataset d ON d.id = i.dataset_id
+JOIN task t ON t.id = i.task_id LEFT JOIN task p ON p.id = t.parent_id
+WHERE i.task_id = $1 AND i.role = ''
+"""
+_NEW = """
+SELECT f.id, f.events, f.bytes, u.dataset_id, f.name, u.taken
+FROM (SELECT * FROM task_file WHERE task_id = $1 AND NOT used ORDER BY dataset_id, file_id LIMIT $2) u
+JOIN file f ON f.id = u.file_id
+"""
+# Datasets that are closed first: of the others a part may be kept back, and must not be all that is looked at.
+_NEW_BY_DATASET = """
+SELECT f.id, f.events, f.bytes, u.dataset_id, f.name, u.taken
+FROM (
+    SELECT u.* FROM task_input i JOIN dataset d ON d.id = i.dataset_id CROSS JOIN LATERAL (
+        SELECT * FROM task_file WHERE task_id = $1 AND dataset_id = i.dataset_id AND NOT used
+        ORDER BY file_id LIMIT $2
+    ) u
+    WHERE i.task_id = $1 AND i.role = '' ORDER BY d.state = 'open', i.dataset_id, u.file_id LIMIT $3
+) u JOIN file f ON f.id = u.file_id
+"""
+_USED = """
+UPDATE task_file u SET used = new.taken IS NULL, taken = coalesce(new.taken, u.taken)
+FROM unnest($2::bigint[], $3::bigint[]) AS new (file_id, taken) WHERE u.task_id = $1 AND u.file_id = new.file_id
+"""
+_BESIDE = """
+SELECT i.role, array_agg(m.file_id ORDER BY f.name, f.id) FILTER (WHERE m.file_id IS NOT NULL) AS files
+FROM task_input i LEFT JOIN dataset_file m ON m.dataset_id = i.dataset_id LEFT JOIN file f ON f.id = m.file_id
+WHERE i.task_id = $1 AND i.role <> '' GROUP BY i.role
+"""
+
+
+class _Made(NamedTuple):
+    """Pieces, whether there will be more, and how far the events of a task without input are made."""
+
+    works: list[Work]
+    generated: bool
+    position: int
 
 
 async def growing_tasks(conn: Connection) -> list[int]:
     """Tasks that may have work to make: found by what there is, so that no news can be lost."""
-    rows = await conn.fetch(
+    return [row["id"] for row in await conn.fetch(_GROWING)]
+
+
+async def waits_for(conn: Connection, task: Task) -> str | None:
+    """Why no jobs are made for now, as a sentence; none if it is for other reasons or they are made."""
+    if task.generated or task.ending or task.state not in OPEN:
+        return None
+    if task.throttled:
+        return task.throttled
+    if task.state == TaskState.SCOUTING and task.numbers >= ask_of(task).scouts:
+        return f"its {task.numbers} scouts are measured first: the other jobs are made as large as they teach"
+    names = await conn.fetch(
         """
-        SELECT t.id FROM task t LEFT JOIN dataset d ON d.id = t.input_id
-        WHERE t.state = ANY($1) AND NOT t.generated AND (
-            t.state = 'registered' OR d.id IS NULL OR d.state = 'closed'
-            OR EXISTS (SELECT FROM task_file f WHERE f.task_id = t.id AND NOT f.used))
-        ORDER BY t.priority DESC, t.id LIMIT 1000
+        SELECT i.role, d.scope || ':' || d.name AS did, d.files
+        FROM task_input i JOIN dataset d ON d.id = i.dataset_id
+        WHERE i.task_id = $1 AND d.state = 'open' ORDER BY i.role DESC, d.name
         """,
-        OPEN,
+        task.id,
     )
-    return [row["id"] for row in rows]
+    for row in names:
+        if row["role"]:
+            return (
+                f"its secondary input {row['role']} ({row['did']}, {row['files']} files) is open: its files are"
+                f" handed out when it is closed (`prodchain dataset close {row['did']}`)"
+            )
+        if task.parent_id is not None:
+            return f"not enough small outputs wait in {row['did']} for one more merged file"
+        return f"its input {row['did']} has {row['files']} files and is open: jobs are made as files join it"
+    return None
 
 
 async def generate(conn: Connection, task_id: int) -> int:
     """Make the jobs that the task's input allows now; returns their number. One transaction of the caller."""
     task = await get(conn, task_id, lock=True)
-    if task.state not in OPEN or task.generated:
+    if task.state not in OPEN or task.generated or task.ending or task.throttled:
         return 0
-    request = ask_of(task)
+    ask = ask_of(task)
+    if task.state == TaskState.REGISTERED:
+        task = await move(conn, task_id, TaskState.READY, ACTOR, "accepted")
     try:
-        works, generated = await _from_input(conn, task, request) if task.input_id else _from_nothing(task, request)
+        made = await _make(conn, task, ask)
     except BadRequest as error:  # it would be so at every try
         await move(conn, task_id, TaskState.FAILED, ACTOR, str(error))
         return 0
-    if task.state == TaskState.REGISTERED:
-        await move(conn, task_id, TaskState.READY, ACTOR, "accepted")
-    if works:
-        await define(
-            conn,
-            task_id,
-            [(work, 1) for work in works],
-            requirement=await requirements.find(conn, requirements.of_ask(request)),
-            priority=task.priority,
-            actor=ACTOR,
-            reason="work to do",
-        )
-        if task.state != TaskState.RUNNING:
-            await move(conn, task_id, TaskState.RUNNING, ACTOR, "first jobs made")
-    if works or generated:
+    if made.works:
+        await _define(conn, task, ask, made.works)
+    if made.works or made.generated:
         await conn.execute(
-            "UPDATE task SET numbers = $2, generated = $3 WHERE id = $1",
+            "UPDATE task SET numbers = $2, generated = $3, position = $4 WHERE id = $1",
             task_id,
-            task.numbers + len(works),
-            generated,
+            task.numbers + len(made.works),
+            made.generated,
+            made.position,
         )
-    if generated:
+    if made.generated:
         await conn.execute("SELECT pg_notify('prodchain_work', 'close')")
-    return len(works)
+    return len(made.works)
 
 
-def _from_nothing(task: Task, request: TaskRequest) -> tuple[list[Work], bool]:
-    assert request.events is not None and request.events_per_job is not None  # the request was validated
-    works = split_events(
-        request.events,
-        request.events_per_job,
-        first_event=request.first_event,
-        seed=request.seed,
-        start=task.numbers,
-        limit=BUNCH,
-    )
-    return works, len(works) < BUNCH
+async def _make(conn: Connection, task: Task, ask: TaskRequest) -> _Made:
+    """The next pieces; of a task with scouts only these, until they have been measured."""
+    most = BUNCH
+    if task.state == TaskState.SCOUTING or (task.state == TaskState.READY and ask.scouts):
+        most = min(BUNCH, ask.scouts - task.numbers)
+    secondary = await _secondary(conn, task, ask)
+    if most <= 0 or secondary is None:
+        return _Made([], False, task.position)
+    made = await _from_input(conn, task, ask, most) if task.input_id else _from_nothing(task, ask, most)
+    if task.numbers + len(made.works) > MAX_JOBS:
+        raise BadRequest(
+            f"it would have more than {MAX_JOBS} jobs",
+            object=f"task {task.id}",
+            hint="submit it again with larger jobs",
+        )
+    if not secondary:
+        return made
+    works = [_with(work, ask, secondary) for work in made.works]
+    return made._replace(works=works)
 
 
-async def _from_input(conn: Connection, task: Task, request: TaskRequest) -> tuple[list[Work], bool]:
-    # The state is read first: files seen after a dataset was seen closed are all its files.
-    closed = await conn.fetchval("SELECT state = 'closed' FROM dataset WHERE id = $1", task.input_id)
-    limit = max(BUNCH, request.files_per_job or 1)
-    rows = await conn.fetch(
+def _with(work: Work, ask: TaskRequest, secondary: dict[str, list[int]]) -> Work:
+    beside = {
+        name: in_turn(files, ask.secondary[name].files_per_job, work.number) for name, files in secondary.items()
+    }
+    return Work(work.number, work.events, work.seed, work.first_event, work.skip, work.files, beside)
+
+
+async def _secondary(conn: Connection, task: Task, ask: TaskRequest) -> dict[str, list[int]] | None:
+    """The files of each secondary input; none while one of them may still grow."""
+    if not ask.secondary:
+        return {}
+    if await conn.fetchval(
         """
-        SELECT f.id, f.name, f.events FROM task_file u JOIN file f ON f.id = u.file_id
-        WHERE u.task_id = $1 AND NOT u.used ORDER BY u.file_id LIMIT $2
+        SELECT EXISTS (SELECT FROM task_input i JOIN dataset d ON d.id = i.dataset_id
+                       WHERE i.task_id = $1 AND i.role <> '' AND d.state = 'open')
         """,
         task.id,
-        limit,
-    )
-    files = [InputFile(row["id"], row["events"]) for row in sorted(rows, key=lambda row: str(row["name"]))]
-    if request.events_per_job is not None:
-        files = _few_pieces(files, request.events_per_job)
-    whole = closed and len(files) == len(rows) < limit
-    works = split_files(
-        files,
-        start=task.numbers,
-        seed=request.seed,
-        files_per_job=request.files_per_job,
-        events_per_job=request.events_per_job,
-        closed=whole,
-    )
-    await conn.execute(
-        "UPDATE task_file SET used = true WHERE task_id = $1 AND file_id = ANY($2)",
-        task.id,
-        sorted({file for work in works for file in work.files}),
-    )
-    return works, whole
-
-
-def _few_pieces(files: list[InputFile], events_per_job: int) -> list[InputFile]:
-    """The first files, as many as make a bunch of pieces; one at least."""
-    taken: list[InputFile] = []
-    room = BUNCH
-    for file in files:
-        pieces = -(-max(file.events, 1) // events_per_job)
-        if pieces > FILE_PIECES:
+    ):
+        return None
+    files = {row["role"]: row["files"] or [] for row in await conn.fetch(_BESIDE, task.id)}
+    for name, wanted in ask.secondary.items():
+        if len(files[name]) < wanted.files_per_job:
             raise BadRequest(
-                f"file {file.id} has {file.events} events: {pieces} jobs of {events_per_job}, {FILE_PIECES} at most",
-                object=f"file {file.id}",
-                hint="submit the task again with a larger events_per_job and another output name",
+                f"its secondary input {name} ({wanted.dataset}) has {len(files[name])} files, and each job wants"
+                f" {wanted.files_per_job}",
+                object=wanted.dataset,
+                hint="submit the task again with fewer files for each job, and another output name",
             )
-        if taken and pieces > room:
-            break
-        taken.append(file)
-        room -= pieces
-    return taken
+    return files
+
+
+def _from_nothing(task: Task, ask: TaskRequest, most: int) -> _Made:
+    works = split_events(
+        ask.events,
+        events_per_job=ask.events_per_job,
+        jobs=ask.jobs,
+        first_event=ask.first_event,
+        seed=ask.seed,
+        start=task.numbers,
+        position=task.position,
+        most=most,
+    )
+    if ask.events is None:
+        position, end = task.position + len(works), ask.jobs or 0
+    else:
+        position, end = task.position + sum(work.events for work in works), ask.events
+    return _Made(works, position >= end, position)
+
+
+async def _from_input(conn: Connection, task: Task, ask: TaskRequest, most: int) -> _Made:
+    limits = Limits.of(ask.files_per_job, ask.bytes_per_job, ask.events_per_job, ask.boundary)
+    # The states are read first: files seen after a dataset was seen closed are all its files.
+    sources = {row["dataset_id"]: row["growing"] for row in await conn.fetch(_SOURCES, task.id)}
+    look = max(BUNCH, FILES + 1 if (limits.files, limits.events) == (None, None) else limits.files or 1)
+    if limits.boundary == "dataset":
+        rows = await conn.fetch(_NEW_BY_DATASET, task.id, look, LEFT)
+    else:
+        rows = await conn.fetch(_NEW, task.id, look)
+    files = [InputFile(*row) for row in rows]
+    growing, all_seen = _growing(files, sources, limits, look)
+    split = split_files(files, limits, seed=ask.seed, start=task.numbers, growing=growing, most=most)
+    await _note_used(conn, task, split)
+    whole = all_seen and not any(sources.values()) and len(split.used) == len(files)
+    return _Made(split.works, whole, task.position)
+
+
+def _growing(files: list[InputFile], sources: dict[int, bool], limits: Limits, look: int) -> tuple[set[int], bool]:
+    """The datasets that may have more files than these, and whether these are all that there are now.
+
+    Raises BadRequest if a piece of unlimited length has too many.
+    """
+    growing = {dataset for dataset, grows in sources.items() if grows}
+    seen: dict[int, int] = {}
+    for file in files:
+        key = file.dataset if limits.boundary == "dataset" else 0
+        seen[key] = seen.get(key, 0) + 1
+    cut = {dataset for dataset, number in seen.items() if number >= look}
+    if cut and (limits.files, limits.events) == (None, None):
+        raise BadRequest(
+            f"one job would read more than {FILES} files",
+            object="boundary",
+            hint="submit the task again with files_per_job or bytes_per_job, and another output name",
+        )
+    if limits.boundary != "dataset":
+        return (set(sources) if cut else growing), not cut
+    if len(files) >= LEFT:  # of the last one a part may be missing, of others all
+        cut.add(files[-1].dataset)
+    return growing | cut, not cut
+
+
+async def _note_used(conn: Connection, task: Task, split: Split) -> None:
+    await conn.execute(
+        _USED,
+        task.id,
+        [*split.used, *split.taken],
+        [*([None] * len(split.used)), *split.taken.values()],
+    )
+
+
+async def _define(conn: Connection, task: Task, ask: TaskRequest, works: list[Work]) -> None:
+    assert task.id is not None
+    scouts = bool(ask.scouts) and task.state != TaskState.RUNNING
+    await jobs.define(
+        conn,
+        task.id,
+        [(work, 1) for work in works],
+        requirement=await requirements.find(conn, requirements.of_ask(ask)),
+        priority=task.priority,
+        actor=ACTOR,
+        reason="a scout: it is measured" if scouts else "work to do",
+        scout=scouts,
+    )
+    if task.state == TaskState.READY:
+        if scouts:
+            await move(conn, task.id, TaskState.SCOUTING, ACTOR, f"{ask.scouts} jobs run first and are measured")
+        else:
+            await move(conn, task.id, TaskState.RUNNING, ACTOR, "first jobs made")

@@ -38,9 +38,10 @@ async def consume(conn: Connection, dataset_id: int, files: Sequence[int] = ()) 
     """
     await conn.execute(
         """
-        INSERT INTO task_file (task_id, file_id)
-        SELECT t.id, new.id FROM task t CROSS JOIN unnest($2::bigint[]) AS new (id)
-        WHERE t.input_id = $1 AND NOT t.generated ORDER BY t.id, new.id ON CONFLICT DO NOTHING
+        INSERT INTO task_file (task_id, file_id, dataset_id)
+        SELECT t.id, new.id, $1 FROM task_input i JOIN task t ON t.id = i.task_id
+        CROSS JOIN unnest($2::bigint[]) AS new (id)
+        WHERE i.dataset_id = $1 AND i.role = '' AND NOT t.generated ORDER BY t.id, new.id ON CONFLICT DO NOTHING
         """,
         dataset_id,
         files,
@@ -49,16 +50,19 @@ async def consume(conn: Connection, dataset_id: int, files: Sequence[int] = ()) 
 
 
 _NEEDED = """
-SELECT t.input_id AS id, 'task ' || t.id || ' (' || t.state || '), which reads it' AS who
-FROM task t WHERE t.input_id = ANY($1::bigint[]) AND t.state <> ALL($2)
-UNION ALL
-SELECT t.output_id, 'task ' || t.id || ' (' || t.state || '), which fills it'
-FROM task t WHERE t.output_id = ANY($1::bigint[]) AND t.state <> ALL($2)
+WITH part (id, task_id, how) AS (
+    SELECT dataset_id, task_id, 'reads' FROM task_input WHERE dataset_id = ANY($1::bigint[])
+    UNION SELECT input_id, id, 'reads' FROM task WHERE input_id = ANY($1::bigint[])
+    UNION SELECT dataset_id, task_id, 'fills' FROM task_output WHERE dataset_id = ANY($1::bigint[])
+    UNION SELECT output_id, id, 'fills' FROM task WHERE output_id = ANY($1::bigint[])
+)
+SELECT p.id, 'task ' || t.id || ' (' || t.state || '), which ' || p.how || ' it' AS who
+FROM part p JOIN task t ON t.id = p.task_id WHERE t.state <> ALL($2)
 UNION ALL
 SELECT s.id, 'task ' || t.id || ' (' || t.state || '), which fills it'
 FROM dataset s
 JOIN dataset d ON d.scope = s.scope AND d.name = regexp_replace(s.name, '_sub[.][^.]+$', '')
-JOIN task t ON t.output_id = d.id
+JOIN task_output o ON o.dataset_id = d.id JOIN task t ON t.id = o.task_id
 WHERE s.id = ANY($1::bigint[]) AND s.kind = 'sub' AND t.state <> ALL($2)
 ORDER BY 1, 2
 """
@@ -78,7 +82,8 @@ FROM job_input i JOIN job j ON j.id = i.job_id JOIN queue q ON q.id = j.queue_id
 WHERE i.file_id = ANY($2::bigint[]) AND q.storage_id = $1 AND j.state = ANY($3) GROUP BY i.file_id
 UNION ALL
 SELECT m.file_id, 'there is where task ' || min(t.id) || ' puts it'
-FROM dataset_file m JOIN dataset d ON d.id = m.dataset_id JOIN task t ON t.output_id = d.id
+FROM dataset_file m JOIN dataset d ON d.id = m.dataset_id
+JOIN task_output o ON o.dataset_id = d.id JOIN task t ON t.id = o.task_id
 WHERE m.file_id = ANY($2::bigint[]) AND t.destination_id = $1 AND d.deleted_at IS NULL GROUP BY m.file_id
 """
 _READERS = [JobState.ASSIGNED, JobState.ACTIVATED, *ON_PILOT]

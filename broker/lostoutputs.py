@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from prodchain.catalog import files, holds, purging
 
-from . import jobs
+from . import failing, jobs
 from .database import Connection
 from .states import JobState
 
@@ -19,7 +19,7 @@ WHERE w.file_id = ANY($1::bigint[]) AND j.state = 'transferring' ORDER BY j.id
 # All that the job made, as it is made again under other names: in the task's dataset, and in what gathered it.
 _MADE = """
 SELECT m.dataset_id, m.file_id
-FROM job j JOIN task t ON t.id = j.task_id JOIN dataset d ON d.id = t.output_id
+FROM job j JOIN task_output t ON t.task_id = j.task_id JOIN dataset d ON d.id = t.dataset_id
 CROSS JOIN jsonb_array_elements(j.spec -> 'outputs') AS o
 JOIN file f ON f.scope = d.scope AND f.name = o ->> 'lfn'
 JOIN dataset_file m ON m.file_id = f.id JOIN dataset each ON each.id = m.dataset_id
@@ -44,7 +44,9 @@ async def lost(conn: Connection, file_ids: Sequence[int], why: str) -> None:
             await _take_out(conn, job_id)
             reason = f"its output {waiting[job_id]} is lost before it was at its destination: {why}"
             await conn.execute(_FAIL, job_id, ACTOR, reason)
-            await jobs.fail(conn, job, ACTOR, reason)  # it has ended: this defines the next attempt, if there is one
+            await failing.fail(
+                conn, job, ACTOR, reason
+            )  # it has ended: this defines the next attempt, if there is one
 
 
 async def _take_out(conn: Connection, job_id: int) -> None:

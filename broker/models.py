@@ -413,6 +413,7 @@ class Assignment(SQLModel, table=True):
     __table_args__ = (
         Index("assignment_task", "task_id", "id"),
         Index("assignment_refusal", "task_id", "until", postgresql_where=text("queue_id IS NULL")),
+        Index("assignment_over", "until", postgresql_where=text("queue_id IS NULL")),
     )
 
     id: int | None = Field(default=None, sa_column=big_key())

@@ -8,13 +8,14 @@ import asyncpg
 from prodchain.catalog import datasets, files, holds, replicas, subscriptions
 from prodchain.catalog.errors import CatalogError
 from prodchain.catalog.models import DatasetKind
-from prodchain.catalog.names import Did, parse_did, sub_name
+from prodchain.catalog.names import Did, file_name, sub_name
 from prodchain.pilot_agent.messages import Answer, Answers, Update, Updates
 
 from . import leases
 from .database import Connection, one
 from .errors import BadRequest
-from .jobs import deliver_holder, fail, get, lock, release_holder
+from .failing import fail
+from .jobs import deliver_holder, get, lock, release_holder
 from .models import Job
 from .states import MADE, ON_PILOT, JobState
 from .texts import storable
@@ -135,34 +136,27 @@ async def _try_finish(conn: Connection, job: Job, actor: str, update: Update) ->
 async def _finish(conn: Connection, job: Job, actor: str, update: Update) -> None:
     """Register the outputs where they are, send them home if they are away, end the job: one transaction."""
     assert job.id is not None
-    task = await one(
+    place = await one(
         conn,
         """
-        SELECT t.key, t.output_id, t.destination_id, t.owner, q.storage_id, s.name AS storage
+        SELECT t.destination_id, q.storage_id, s.name AS storage
         FROM task t, queue q JOIN storage s ON s.id = q.storage_id WHERE t.id = $1 AND q.id = $2
         """,
         job.task_id,
         job.queue_id,
     )
-    output = parse_did(task["key"])
-    news = [
-        files.NewFile(Did(output.scope, file.lfn), UUID(file.guid), file.bytes, file.adler32, file.events)
-        for file in update.outputs
-    ]
-    ids = await files.register(conn, news)
-    await datasets.add_files(conn, task["output_id"], ids)
+    made = await _register(conn, job, update)
+    away = [file for output, file in made if output["kind"] != DatasetKind.SUB]
+    if place["storage_id"] == place["destination_id"]:
+        away = []  # nor do small outputs travel: the jobs that merge them go where they are
+    if away:
+        await datasets.add_files(conn, sub := await _sub(conn, made, place["storage"]), away)
+    await replicas.arrive(conn, place["storage_id"], [file for _, file in made])
     missing = 0
-    if task["storage_id"] != task["destination_id"]:
-        did = Did(output.scope, sub_name(output.name, task["storage"]))
-        sub = await datasets.create(conn, did, DatasetKind.SUB, "prodchain")
-        assert sub.id is not None
-        await datasets.add_files(conn, sub.id, ids)
-        await replicas.arrive(conn, task["storage_id"], ids)
-        await subscriptions.subscribe(conn, sub.id, task["destination_id"])
+    if away:
+        await subscriptions.subscribe(conn, sub, place["destination_id"])
         await conn.execute("SELECT pg_notify('prodchain_work', 'move')")
-        missing = await holds.place(conn, deliver_holder(job.id), task["destination_id"], ids, sub.id)
-    else:
-        await replicas.arrive(conn, task["storage_id"], ids)
+        missing = await holds.place(conn, deliver_holder(job.id), place["destination_id"], away, sub)
     await holds.drop(conn, [release_holder(job.id)])
     await conn.execute("DELETE FROM lease WHERE job_id = $1", job.id)
     await conn.execute(
@@ -179,3 +173,39 @@ async def _finish(conn: Connection, job: Job, actor: str, update: Update) -> Non
     )
     if not missing:
         await holds.drop(conn, [deliver_holder(job.id)])
+
+
+async def _register(conn: Connection, job: Job, update: Update) -> list[tuple[asyncpg.Record, int]]:
+    """Make the outputs known, each in the dataset that it was made for: (dataset, file), the main one first.
+
+    The names tell which is for which (bunches.Bunch.spec).
+    """
+    outputs = await conn.fetch(
+        """
+        SELECT d.id, d.scope, d.name, d.kind, d.version FROM task_output o JOIN dataset d ON d.id = o.dataset_id
+        WHERE o.task_id = $1 ORDER BY o.role
+        """,
+        job.task_id,
+    )
+    stored = {file.lfn: file for file in update.outputs}
+    named = [(output, stored[file_name(output["name"], job.number, job.attempt)]) for output in outputs]
+    ids = await files.register(
+        conn,
+        [
+            files.NewFile(Did(output["scope"], file.lfn), UUID(file.guid), file.bytes, file.adler32, file.events)
+            for output, file in named
+        ],
+    )
+    made = list(zip(outputs, ids, strict=True))
+    for output, file in sorted(made, key=lambda pair: int(pair[0]["id"])):  # as everybody does who fills several
+        await datasets.add_files(conn, output["id"], [file])
+    return made
+
+
+async def _sub(conn: Connection, made: list[tuple[asyncpg.Record, int]], storage: str) -> int:
+    """The dataset that gathers what was made at a storage for elsewhere."""
+    main, _ = made[0]
+    did = Did(main["scope"], sub_name(main["name"], storage, main["version"]))
+    sub = await datasets.create(conn, did, DatasetKind.SUB, "prodchain")
+    assert sub.id is not None
+    return sub.id

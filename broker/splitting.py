@@ -1,15 +1,21 @@
-"""How work is cut into jobs: pure functions, every event in exactly one piece."""
+"""How work is cut into jobs: pure functions, every event (or file) in exactly one piece."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from bisect import bisect_right
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import accumulate, groupby, islice
+from typing import Any, NamedTuple
+
+FILES = 10_000
+"""Files that one piece may have: they are named on one command line."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Work:
     """One piece of a task's work, the same in every attempt.
 
-    ``first_event`` counts from the task's first event (event generation), ``skip`` from the input's first event.
+    ``first_event`` counts from the task's first event (event generation), ``skip`` from the first event of the
+    first of ``files``; ``secondary`` is what it reads beside them, by the name of the secondary input.
     """
 
     number: int
@@ -18,69 +24,264 @@ class Work:
     first_event: int = 0
     skip: int = 0
     files: tuple[int, ...] = ()
+    secondary: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
 
     @classmethod
-    def load(cls, document: dict[str, Any]) -> "Work":
-        return cls(**{**document, "files": tuple(document["files"])})
+    def load(cls, document: Mapping[str, Any]) -> "Work":
+        beside = {name: tuple(files) for name, files in document.get("secondary", {}).items()}
+        return cls(**{**document, "files": tuple(document["files"]), "secondary": beside})
+
+    def document(self) -> dict[str, Any]:
+        """As it is stored; ``load`` takes it."""
+        return {
+            "number": self.number,
+            "events": self.events,
+            "seed": self.seed,
+            "first_event": self.first_event,
+            "skip": self.skip,
+            "files": self.files,
+            **({"secondary": self.secondary} if self.secondary else {}),
+        }
+
+    @property
+    def reads(self) -> set[int]:
+        """All files that it needs where it runs."""
+        return {*self.files, *(file for files in self.secondary.values() for file in files)}
+
+
+class InputFile(NamedTuple):
+    """A file that is worked through; ``taken``: how many of its first events are in pieces already."""
+
+    id: int
+    events: int
+    bytes: int = 0
+    dataset: int = 0
+    name: str = ""
+    taken: int = 0
 
 
 @dataclass(frozen=True)
-class InputFile:
-    id: int
+class Limits:
+    """What one piece may have, and what it does not cross."""
+
+    files: int | None = None
+    bytes: int | None = None
+    events: int | None = None
+    boundary: str = "none"
+
+    @classmethod
+    def of(
+        cls,
+        files_per_job: int | None = None,
+        bytes_per_job: int | None = None,
+        events_per_job: int | None = None,
+        boundary: str | None = None,
+    ) -> "Limits":
+        """As a request says it: without a word a piece is a file, and a range of events stays in one."""
+        if events_per_job is not None:
+            return cls(events=events_per_job, boundary=boundary or "file")
+        if boundary == "file" or (files_per_job, bytes_per_job, boundary) == (None, None, None):
+            files_per_job = files_per_job or 1
+        elif bytes_per_job is not None:
+            files_per_job = files_per_job or FILES
+        return cls(files=files_per_job, bytes=bytes_per_job, boundary=boundary or "none")
+
+
+@dataclass(frozen=True)
+class Split:
+    """Pieces, the files that are in pieces to their last event, and the one or few that are so in part."""
+
+    works: list[Work]
+    used: list[int]
+    taken: dict[int, int]
+
+
+class _Piece(NamedTuple):
+    files: Sequence[InputFile]
+    skip: int
     events: int
+    left: int
+    """Events of its last file that are in no piece so far."""
 
 
 def split_events(
-    events: int, events_per_job: int, *, first_event: int, seed: int, start: int = 0, limit: int | None = None
+    events: int | None,
+    *,
+    events_per_job: int | None = None,
+    jobs: int | None = None,
+    first_event: int,
+    seed: int,
+    start: int = 0,
+    position: int = 0,
+    most: int | None = None,
 ) -> list[Work]:
-    """Pieces of event generation after the ``start`` first ones, at most ``limit``; a seed of its own for each."""
-    count = -(-events // events_per_job)
-    stop = count if limit is None else min(count, start + limit)
-    return [
-        Work(
-            number=index + 1,
-            events=min(events_per_job, events - index * events_per_job),
-            seed=seed + index + 1,
-            first_event=first_event + index * events_per_job,
-        )
-        for index in range(start, stop)
-    ]
+    """Pieces of a task without input after ``position`` events, at most ``most``; a seed of its own for each.
+
+    ``jobs`` spreads the events evenly. Without ``events`` the pieces have none, and ``position`` counts them.
+    """
+    if events is None:
+        assert jobs is not None  # requests are validated
+        sizes: Iterator[int] = (0 for _ in range(position, jobs))
+    elif jobs is not None:
+        sizes = _even(events, jobs, position)
+    else:
+        assert events_per_job is not None
+        sizes = (min(events_per_job, events - at) for at in range(position, events, events_per_job))
+    at = first_event + (position if events is not None else 0)
+    works = []
+    for number, size in enumerate(islice(sizes, most), start + 1):
+        works.append(Work(number, size, seed + number, at))
+        at += size
+    return works
+
+
+def _even(events: int, jobs: int, position: int) -> Iterator[int]:
+    """The sizes after ``position`` events of pieces that differ by one event at most, the larger ones first."""
+    size, larger = divmod(events, jobs)
+    made = position // (size + 1)
+    if made >= larger:
+        made = (position - larger) // size
+    return (size + 1 if index < larger else size for index in range(made, jobs))
 
 
 def split_files(
     files: Sequence[InputFile],
+    limits: Limits,
     *,
-    start: int,
     seed: int,
-    files_per_job: int | None = None,
-    events_per_job: int | None = None,
-    closed: bool,
-) -> list[Work]:
-    """Pieces made of new input files, numbered from ``start`` + 1.
+    start: int = 0,
+    growing: Collection[int] = (),
+    most: int | None = None,
+) -> Split:
+    """Pieces made of input files, numbered from ``start`` + 1, at most ``most``.
 
-    With ``events_per_job`` each file is cut into ranges; otherwise files are grouped, and a last group that is
-    not full waits for more files until the input is closed. What is not in the answer is still to be done.
+    What is left at the end is no piece before it is full or no more files can come: ``growing`` are the datasets
+    from which they may. The same files make the same pieces in whatever order they are given.
     """
-    if events_per_job is not None:
-        ranges = [(file, skip) for file in files for skip in range(0, max(file.events, 1), events_per_job)]
-        return [
-            Work(
-                number=start + index + 1,
-                events=min(events_per_job, file.events - skip),
-                seed=seed,
-                skip=skip,
-                files=(file.id,),
-            )
-            for index, (file, skip) in enumerate(ranges)
-        ]
-    size = files_per_job or 1
-    full = len(files) if closed else len(files) - len(files) % size
-    return [
-        Work(
-            number=start + index // size + 1,
-            events=sum(file.events for file in files[index : index + size]),
-            seed=seed,
-            files=tuple(file.id for file in files[index : index + size]),
-        )
-        for index in range(0, full, size)
+    ordered = sorted(files, key=lambda file: (not file.taken, file.dataset, file.name, file.id))
+    pieces = list(islice(_pieces(ordered, limits, growing), most))
+    works = [
+        Work(number, piece.events, seed, skip=piece.skip, files=tuple(file.id for file in piece.files))
+        for number, piece in enumerate(pieces, start + 1)
     ]
+    used, taken = [], {}
+    for piece in pieces:
+        *whole, last = piece.files
+        used += [file.id for file in whole]
+        taken[last.id] = last.events - piece.left
+        if not piece.left:
+            used.append(last.id)
+    for file in used:
+        taken.pop(file, None)
+    return Split(works, used, taken)
+
+
+def _pieces(files: Sequence[InputFile], limits: Limits, growing: Collection[int]) -> Iterator[_Piece]:
+    cut = _groups if limits.events is None else _ranges
+    if limits.boundary != "dataset":
+        yield from cut(files, limits, bool(growing))
+        return
+    for dataset, members in groupby(sorted(files, key=lambda file: file.dataset), lambda file: file.dataset):
+        yield from cut(list(members), limits, dataset in growing)
+
+
+def _groups(files: Sequence[InputFile], limits: Limits, waits: bool) -> Iterator[_Piece]:
+    """Whole files, as many as fit; one that is larger than the limit is a piece alone."""
+    group: list[InputFile] = []
+    size = 0
+    for file in files:
+        if group and (_full(group, size, limits) or (limits.bytes is not None and size + file.bytes > limits.bytes)):
+            yield _whole(group)
+            group, size = [], 0
+        group.append(file)
+        size += file.bytes
+    if group and (_full(group, size, limits) or not waits):
+        yield _whole(group)
+
+
+def _full(group: Sequence[InputFile], size: int, limits: Limits) -> bool:
+    return len(group) == limits.files or (limits.bytes is not None and size >= limits.bytes)
+
+
+def _whole(group: Sequence[InputFile]) -> _Piece:
+    return _Piece(group, 0, sum(file.events for file in group), 0)
+
+
+def _ranges(files: Sequence[InputFile], limits: Limits, waits: bool) -> Iterator[_Piece]:
+    """Ranges of events; a file of which nobody knows how many it has is a piece alone."""
+    assert limits.events is not None
+    open_files: list[InputFile] = []
+    skip = have = 0
+    for file in files:
+        if file.events == 0:
+            yield _Piece([file], 0, 0, 0)
+            continue
+        if file.taken and open_files:  # its events do not follow on those of the file before it
+            yield _Piece(open_files, skip, have, 0)
+            open_files, have = [], 0
+        at = file.taken
+        while at < file.events:
+            if not open_files:
+                skip = at
+            take = min(limits.events - have, file.events - at)
+            open_files, have, at = [*open_files, file], have + take, at + take
+            if have == limits.events or (limits.boundary == "file" and at == file.events):
+                yield _Piece(open_files, skip, have, file.events - at)
+                open_files, have = [], 0
+    if open_files and not waits:
+        yield _Piece(open_files, skip, have, 0)
+
+
+def in_turn(files: Sequence[int], each: int, number: int) -> tuple[int, ...]:
+    """The files of a secondary input that the piece of that number gets, ``each`` of them: all are used alike."""
+    first = (number - 1) * each
+    return tuple(files[(first + index) % len(files)] for index in range(min(each, len(files))))
+
+
+def halve(work: Work, events_of: Mapping[int, int], number: int) -> tuple[Work, Work] | None:
+    """Both halves of a piece, the second with the new ``number``; none for one that cannot be smaller.
+
+    ``events_of`` tells the events of its files. A piece of several whole files is divided between files.
+    """
+    if not work.files:
+        return _halve_events(work, number)
+    ends = list(accumulate(events_of[file] for file in work.files))
+    whole = work.skip == 0 and work.events == ends[-1]
+    if whole and len(work.files) > 1:
+        middle = len(work.files) // 2
+        events = ends[middle - 1]
+        return (
+            replace(work, files=work.files[:middle], events=events),
+            replace(work, files=work.files[middle:], events=work.events - events, number=number),
+        )
+    if work.events < 2:
+        return None
+    events = work.events // 2
+    cut = work.skip + events
+    # The first half ends in the file that has the event before the cut, the second begins in that which has the one
+    # after it.
+    last, first = bisect_right(ends, cut - 1), bisect_right(ends, cut)
+    return (
+        replace(work, files=work.files[: last + 1], events=events),
+        replace(
+            work,
+            number=number,
+            files=work.files[first:],
+            skip=cut - (ends[first - 1] if first else 0),
+            events=work.events - events,
+        ),
+    )
+
+
+def _halve_events(work: Work, number: int) -> tuple[Work, Work] | None:
+    if work.events < 2:
+        return None
+    events = work.events // 2
+    second = replace(
+        work,
+        number=number,
+        events=work.events - events,
+        first_event=work.first_event + events,
+        seed=work.seed - work.number + number,
+    )
+    return replace(work, events=events), second

@@ -2,8 +2,11 @@
 
 from prodchain.catalog import datasets
 
+from . import merging, order_slices, scouting
+from .asks import ask_of
 from .database import Connection, one
 from .jobs import cancel
+from .models import Task
 from .placement import tasks_with_unplaced
 from .states import JOB_FINAL, TASK_FINAL, TaskState
 from .tasks import get, move
@@ -33,52 +36,91 @@ _COUNTS = """
     SELECT coalesce(sum(c.jobs) FILTER (WHERE c.state = 'finished'), 0)::int AS finished,
            coalesce(sum(c.jobs) FILTER (WHERE NOT c.state = ANY($1)), 0)::int AS alive
     FROM job_count c WHERE c.task_id = """
+# The states are spelt out, so that the partial index task_open serves.
+_ENDING = f"""
+SELECT t.id FROM task t CROSS JOIN LATERAL ({_COUNTS} t.id) AS n
+WHERE n.alive = 0 AND NOT EXISTS (SELECT FROM open_order o WHERE o.task_id = t.id) AND (
+    t.state IN ('ready', 'running') AND (t.generated OR t.ending)
+    OR t.state = 'scouting' AND (t.generated OR t.numbers >= (t.request ->> 'scouts')::int)
+    OR t.state = 'merging' AND EXISTS (
+        SELECT FROM task c WHERE c.key = 'merge:' || t.key AND c.parent_id = t.id AND c.state = ANY($2)))
+ORDER BY t.id LIMIT 1000
+"""  # noqa: S608
 
 
 async def ending(conn: Connection) -> list[int]:
-    """Tasks that have made all their jobs and whose jobs are all final."""
-    rows = await conn.fetch(
-        f"""
-        SELECT t.id FROM task t CROSS JOIN LATERAL ({_COUNTS} t.id) AS n
-        WHERE t.state IN ('ready', 'running') AND t.generated AND n.alive = 0 ORDER BY t.id LIMIT 1000
-        """,  # noqa: S608
-        list(JOB_FINAL),
-    )
-    return [row["id"] for row in rows]
+    """Tasks whose jobs are all final where no more are made, whose scouts are over, or whose outputs are merged."""
+    return [row["id"] for row in await conn.fetch(_ENDING, list(JOB_FINAL), list(TASK_FINAL))]
 
 
 async def complete(conn: Connection, task_id: int) -> int:
-    """End a task and close what it completed; nothing if it was tried again meanwhile."""
+    """Take a task on whose jobs are over: to its other jobs, to merging, or to its end; and close what it completed.
+
+    Does nothing if it was tried again meanwhile.
+    """
     task = await get(conn, task_id, lock=True)
     # Counted after the lock, which a retry must have had to define jobs.
     counts = await one(conn, f"{_COUNTS} $2", list(JOB_FINAL), task_id)
-    if task.state not in (TaskState.READY, TaskState.RUNNING) or not task.generated or counts["alive"]:
+    if counts["alive"] or task.state not in (*_AT_WORK, TaskState.SCOUTING, TaskState.MERGING):
         return 0
-    finished, numbers = counts["finished"], task.numbers
-    if finished == numbers:
-        state, reason = TaskState.DONE, f"all {numbers} jobs finished"
-    elif finished:
-        state, reason = TaskState.FINISHED, f"{finished} of {numbers} jobs finished, the others failed for good"
-    else:
-        state, reason = TaskState.FAILED, f"none of {numbers} jobs finished"
+    if await order_slices.busy(conn, task_id):  # a retry, say, that has not come to all of its pieces
+        return 0
+    if task.state == TaskState.SCOUTING:
+        if not (task.generated or task.numbers >= ask_of(task).scouts):
+            return 0
+        await scouting.conclude(conn, task, counts["finished"])
+        return 1
+    if not (task.generated or task.ending):
+        return 0
+    state, reason = _end(task, counts["finished"])
+    child = await merging.child_of(conn, task)
+    if child is not None:
+        if task.state in _AT_WORK and counts["finished"]:
+            await move(conn, task_id, TaskState.MERGING, ACTOR, f"{reason}; task {child.id} merges what they made")
+            await conn.execute("SELECT pg_notify('prodchain_work', 'generate')")
+            return 1
+        if (merged := merging.ending(state, child)) is None and counts["finished"]:
+            return 0
+        state, reason = merged or (state, reason)
     await move(conn, task_id, state, ACTOR, reason)
-    if state == TaskState.DONE:
-        await _close(conn, task.output_id)
+    if child is not None and child.state not in TASK_FINAL:  # there is nothing to merge
+        await move(conn, child.id or 0, TaskState.ABORTED, ACTOR, f"task {task_id} made nothing")
+    if state == TaskState.DONE and task.parent_id is None:
+        await _close(conn, task_id, task.output_id)
     return 1
 
 
-async def _close(conn: Connection, output_id: int) -> None:
-    """Close a task's output dataset and the sub-datasets that gathered it."""
-    subs = await conn.fetch(
+_AT_WORK = (TaskState.READY, TaskState.RUNNING)
+
+
+def _end(task: Task, finished: int) -> tuple[TaskState, str]:
+    """How a task ends by its own jobs."""
+    if finished == task.numbers and task.generated:
+        return TaskState.DONE, f"all {task.numbers} jobs finished"
+    if not finished:
+        return TaskState.FAILED, f"none of {task.numbers} jobs finished"
+    if not task.generated:
+        return TaskState.FINISHED, f"{finished} of {task.numbers} jobs finished, and it was ended before it made all"
+    return TaskState.FINISHED, f"{finished} of {task.numbers} jobs finished, the others failed for good"
+
+
+async def _close(conn: Connection, task_id: int, output_id: int) -> None:
+    """Close what a task completed: its outputs, and the sub-datasets that gathered them."""
+    rows = await conn.fetch(
         """
-        SELECT s.id FROM dataset d CROSS JOIN storage at
-        JOIN dataset s ON s.scope = d.scope AND s.name = d.name || '_sub.' || at.name AND s.kind = 'sub' AND s.latest
-        WHERE d.id = $1 ORDER BY s.id
+        WITH filled AS (SELECT dataset_id AS id FROM task_output WHERE task_id = $1 UNION SELECT $2)
+        SELECT id FROM filled
+        UNION
+        SELECT s.id FROM filled JOIN dataset d USING (id) CROSS JOIN storage at
+        JOIN dataset s ON s.scope = d.scope AND s.kind = 'sub' AND s.latest
+         AND s.name = d.name || '_sub.' || at.name || CASE WHEN d.version > 1 THEN '_v' || d.version ELSE '' END
+        ORDER BY id
         """,
+        task_id,
         output_id,
     )
-    for dataset_id in (output_id, *(row["id"] for row in subs)):
-        await datasets.close(conn, dataset_id)
+    for row in rows:
+        await datasets.close(conn, row["id"])
 
 
 async def fold(conn: Connection) -> int:

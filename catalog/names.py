@@ -18,7 +18,7 @@ FILE_NAME_MAX = 250
 """Longer than a dataset's, since a file's name is its dataset's plus ``._000007.root.1``."""
 
 STORAGE_NAME_MAX = 40
-OUTPUT_NAME_MAX = DATASET_NAME_MAX - len("_sub.") - STORAGE_NAME_MAX
+OUTPUT_NAME_MAX = DATASET_NAME_MAX - len("_sub.") - STORAGE_NAME_MAX - len("_v99")
 """Room for what the system appends to the name of an output dataset (sub_name, dispatch_name)."""
 
 _SCOPE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*(\.[A-Za-z0-9][A-Za-z0-9_-]*)*")
@@ -153,9 +153,9 @@ def dispatch_name(output: str, assignment: int) -> str:
     return f"{output}_dis{assignment}"
 
 
-def sub_name(output: str, storage: str) -> str:
-    """The part of an output dataset that was made at one storage."""
-    return f"{output}_sub.{storage}"
+def sub_name(output: str, storage: str, version: int = 1) -> str:
+    """The part of an output dataset, or of a later version of it, that was made at one storage."""
+    return f"{output}_sub.{storage}" + (f"_v{version}" if version > 1 else "")
 
 
 def like(pattern: str) -> str:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from prodchain.broker.splitting import InputFile, split_events, split_files
+from prodchain.broker.splitting import InputFile, Limits, split_events, split_files
 from prodchain.tasks.dataset import Dataset, View
 
 from .context import Context
@@ -75,22 +75,29 @@ class Plan(Context):
 
 
 def split(request: dict[str, Any], inputs: list[int] | None) -> list[int] | None:
-    """Events of each job that the broker would make, by the broker's own functions."""
+    """Events of each job that the broker would make, by the broker's own functions; none where it cannot be known.
+
+    The size of files is not known before they are made, nor what scouts will teach.
+    """
+    if request.get("bytes_per_job") or request.get("target_walltime_s"):
+        return None
     if request["input"] is None:
         works = split_events(
-            request["events"], request["events_per_job"], first_event=request.get("first_event", 1), seed=0
+            request.get("events"),
+            events_per_job=request.get("events_per_job"),
+            jobs=request.get("jobs"),
+            first_event=request.get("first_event", 1),
+            seed=0,
         )
     elif inputs is None:
         return None
     else:
-        works = split_files(
-            [InputFile(index, events) for index, events in enumerate(inputs)],
-            start=0,
-            seed=0,
+        limits = Limits.of(
             files_per_job=request.get("files_per_job"),
             events_per_job=request.get("events_per_job"),
-            closed=True,
+            boundary=request.get("boundary"),
         )
+        works = split_files([InputFile(*file) for file in enumerate(inputs)], limits, seed=0).works
     return [work.events for work in works]
 
 

@@ -60,7 +60,7 @@ def run(
     status, usage, over_time = _wait(process, started + walltime_s, stop)
     watch(0)
     report = read_report(work)
-    metrics = _metrics(usage, time.monotonic() - started, report)
+    metrics = _metrics(usage, time.monotonic() - started, report) | {"scratch_mb": _scratch_mb(work)}
     if over_time:
         return Outcome(None, f"payload was over its wall time of {walltime_s:.0f} s", metrics, report)
     by_itself = os.WIFEXITED(status) and not stop.is_set()
@@ -137,6 +137,15 @@ def _metrics(usage: struct_rusage, wall_s: float, report: JobReport) -> dict[str
         "max_rss_mb": round(usage.ru_maxrss * unit / 1e6, 1),
         "events": float(report.processed_events),
     }
+
+
+def _scratch_mb(work: Path) -> float:
+    """What inputs, outputs and all else that the payload left take on the disk."""
+    taken = 0
+    for path in work.rglob("*"):
+        with suppress(OSError):  # gone already
+            taken += path.lstat().st_blocks * 512
+    return round(taken / 1e6, 1)
 
 
 def _diagnose(status: int, report: JobReport, work: Path) -> str:

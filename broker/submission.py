@@ -1,0 +1,254 @@
+"""Tasks from requests: once whatever is repeated, with the datasets that they read and fill."""
+
+from collections.abc import Sequence
+
+from prodchain.catalog import containers, datasets
+from prodchain.catalog.models import BOOKKEEPING, Dataset, DatasetKind
+from prodchain.catalog.names import Did, parse_did, parse_versioned
+
+from . import merging
+from .database import Connection
+from .errors import BadRequest, TaskConflict
+from .models import Task
+from .requests import TaskRequest
+
+_INSERT = """
+INSERT INTO task (key, step, owner, request, run, priority, input_id, output_id, destination_id, group_name, activity,
+                  actor, reason, parent_id)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)
+ON CONFLICT (key) DO NOTHING RETURNING *
+"""
+_NAMES = "SELECT name FROM queue UNION SELECT site FROM queue ORDER BY 1"
+
+
+async def submit(conn: Connection, request: TaskRequest, owner: str) -> tuple[Task, bool]:
+    """Make the task, or find the one that was made of the same request before; says which.
+
+    Raises TaskConflict where an output dataset belongs to other work, DatasetNotFound for an unknown input.
+    """
+    output = parse_did(request.output)
+    known = await _known(conn, output, request)
+    if known is not None:
+        return known, False
+    source, parts = await _input(conn, request.input) if request.input else (None, [])
+    beside = {name: await _secondary(conn, name, wanted.dataset) for name, wanted in request.secondary.items()}
+    destination = await _destination(conn, request.destination)
+    await _refuse_unknown_sites(conn, request.sites)
+    target = await _output_dataset(conn, output, owner)
+    row = await conn.fetchrow(
+        _INSERT,
+        str(output),
+        request.step,
+        owner,
+        request.model_dump(),
+        request.run,
+        request.priority,
+        source.id if source else None,
+        target.id,
+        destination,
+        request.group,
+        request.activity,
+        f"user:{owner}",
+        "submitted",
+        None,
+    )
+    if row is None:  # another submission of the same key was faster
+        known = await _known(conn, output, request)
+        assert known is not None  # the conflict showed it
+        return known, False
+    task = Task.model_validate(dict(row))
+    filled = {"": await merging.unmerged(conn, target) if request.merge else target}
+    for name, text in request.outputs.items():
+        filled[name] = await _output_dataset(conn, parse_did(text), owner)
+    await fills(conn, task, filled)
+    await reads(conn, task, parts)
+    for name, dataset in beside.items():
+        await reads(conn, task, [dataset], name)
+    if request.merge:
+        await _merge(conn, task, request, filled[""], target)
+    await conn.execute("SELECT pg_notify('prodchain_work', 'generate')")
+    return task, True
+
+
+async def _merge(conn: Connection, parent: Task, request: TaskRequest, small: Dataset, target: Dataset) -> None:
+    """The task that makes larger files of its parent's small outputs."""
+    child = merging.request_of(request, small)
+    row = await conn.fetchrow(
+        _INSERT,
+        merging.key_of(parent),
+        child.step,
+        parent.owner,
+        child.model_dump(),
+        parent.run,
+        parent.priority,
+        small.id,
+        target.id,
+        parent.destination_id,
+        parent.group_name,
+        parent.activity,
+        parent.actor,
+        f"merges the outputs of task {parent.id}",
+        parent.id,
+    )
+    assert row is not None  # the key has the parent's in it, which is new
+    task = Task.model_validate(dict(row))
+    await fills(conn, task, {"": target})
+    await reads(conn, task, [small])
+
+
+async def fills(conn: Connection, task: Task, filled: dict[str, Dataset]) -> None:
+    """Note which datasets the task's jobs fill from now on, by role."""
+    await conn.execute(
+        """
+        INSERT INTO task_output (task_id, role, dataset_id) SELECT $1, * FROM unnest($2::text[], $3::bigint[])
+        ON CONFLICT (task_id, role) DO UPDATE SET dataset_id = excluded.dataset_id
+        """,
+        task.id,
+        list(filled),
+        [dataset.id for dataset in filled.values()],
+    )
+
+
+async def reads(conn: Connection, task: Task, sources: Sequence[Dataset], role: str = "") -> None:
+    """Note datasets that the task's jobs read, and the files that are in what is worked through.
+
+    Files that come later are noted by hooks.consume.
+    """
+    ids = sorted(dataset.id for dataset in sources if dataset.id is not None)
+    await conn.execute(
+        """
+        INSERT INTO task_input (task_id, role, dataset_id) SELECT $1, $2, * FROM unnest($3::bigint[])
+        ON CONFLICT DO NOTHING
+        """,
+        task.id,
+        role,
+        ids,
+    )
+    if role:
+        return
+    for dataset_id in ids:
+        # Whoever adds a file holds the dataset: either the file is seen here, or the task is seen there. Whoever
+        # deletes the dataset, too.
+        datasets.refuse_deleted(await datasets.by_id(conn, dataset_id, lock=True))
+        await conn.execute(
+            """
+            INSERT INTO task_file (task_id, file_id, dataset_id)
+            SELECT $1, file_id, $2 FROM dataset_file WHERE dataset_id = $2 ORDER BY file_id ON CONFLICT DO NOTHING
+            """,
+            task.id,
+            dataset_id,
+        )
+
+
+async def parts_of(conn: Connection, source: Dataset) -> list[Dataset]:
+    """The datasets whose files are worked through: the one itself, or all that a container has at any depth."""
+    if source.kind != DatasetKind.CONTAINER:
+        return [source]
+    assert source.id is not None
+    parts = [await datasets.by_id(conn, part) for part in await containers.below(conn, source.id)]
+    for part in parts:
+        datasets.refuse_deleted(part)
+    if not parts:
+        raise BadRequest(
+            f"the container {datasets.versioned(source)} has no datasets",
+            object=datasets.versioned(source),
+            hint=f"put some in: `prodchain container add {datasets.versioned(source)} DATASET`",
+        )
+    return parts
+
+
+async def _known(conn: Connection, output: Did, request: TaskRequest) -> Task | None:
+    row = await conn.fetchrow("SELECT * FROM task WHERE key = $1", str(output))
+    if row is None:
+        return None
+    task = Task.model_validate(dict(row))
+    before, new = TaskRequest.model_validate(task.request).content(), request.content()
+    different = sorted(name for name in new if new[name] != before[name])
+    if different:
+        what = "; ".join(f"{name}: {before[name]!r} then, {new[name]!r} now" for name in different)
+        raise TaskConflict(
+            f"task {task.id} makes {output} from another request ({what})",
+            object=str(output),
+            hint="repeat the request unchanged, or give the output another name (a new tag)",
+        )
+    return task
+
+
+async def _input(conn: Connection, text: str) -> tuple[Dataset, list[Dataset]]:
+    source = await _readable(conn, text)
+    return source, await parts_of(conn, source)
+
+
+async def _secondary(conn: Connection, name: str, text: str) -> Dataset:
+    dataset = await _readable(conn, text)
+    if dataset.kind == DatasetKind.CONTAINER:
+        raise BadRequest(
+            f"the secondary input {name} is the container {text}",
+            object=text,
+            hint="name one dataset, whose files are handed out in turn",
+        )
+    return dataset
+
+
+async def _readable(conn: Connection, text: str) -> Dataset:
+    dataset = await datasets.get(conn, *parse_versioned(text))
+    datasets.refuse_deleted(dataset)
+    if dataset.kind in BOOKKEEPING:
+        raise BadRequest(
+            f"{text} is a {dataset.kind} dataset, which the system removes when it is over",
+            object=text,
+            hint="name the dataset whose files it has",
+        )
+    return dataset
+
+
+async def _output_dataset(conn: Connection, output: Did, owner: str) -> Dataset:
+    """A dataset that no task fills, and that has nothing in it."""
+    dataset = await datasets.create(conn, output, DatasetKind.PRODUCTION, owner)
+    assert dataset.id is not None
+    dataset = await datasets.by_id(conn, dataset.id, lock=True)
+    # The task that makes a dataset of this name has it as its key: another submission of it was faster.
+    maker = await conn.fetchval(
+        "SELECT min(id) FROM task WHERE key <> $2 AND id IN (SELECT task_id FROM task_output WHERE dataset_id = $1)",
+        dataset.id,
+        str(output),
+    )
+    if maker is not None or dataset.state != "open" or dataset.files:
+        raise TaskConflict(
+            f"the dataset {output} exists, "
+            + (f"task {maker} fills it" if maker else f"with {dataset.files} files that no task made"),
+            object=str(output),
+            hint="give the output another name (a new tag)",
+        )
+    return dataset
+
+
+async def _destination(conn: Connection, name: str | None) -> int:
+    row = await conn.fetchrow("SELECT id, name, writable FROM storage WHERE name = $1 OR ($1 IS NULL AND home)", name)
+    if row is None:
+        names = [r["name"] for r in await conn.fetch("SELECT name FROM storage ORDER BY name")]
+        raise BadRequest(
+            f"there is no storage {name}" if name else "no home storage is configured",
+            object=f"storage {name}" if name else "sites",
+            hint=f"known storages: {', '.join(names) or 'none'}; see `prodchain site apply --help`",
+        )
+    if not row["writable"]:
+        raise BadRequest(
+            f"the storage {row['name']} takes no new files",
+            object=f"storage {row['name']}",
+            hint="choose another destination, or make it writable in the sites file",
+        )
+    return int(row["id"])
+
+
+async def _refuse_unknown_sites(conn: Connection, wanted: Sequence[str]) -> None:
+    if not wanted:
+        return
+    known = [row["name"] for row in await conn.fetch(_NAMES)]
+    strange = [name for name in wanted if name not in known]
+    if strange:
+        raise BadRequest(
+            f"there is no site or queue {strange[0]}",
+            object=f"site {strange[0]}",
+            hint=f"known are {', '.join(known) or 'none'}; see `prodchain site ls`",
+        )
