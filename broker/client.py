@@ -155,6 +155,18 @@ class Client(DataCalls):
     def site_history(self, *, limit: int | None = 20) -> list[Document]:
         return list(self._pages("/api/sites/history", {}, limit))
 
+    # Rules for failed jobs
+
+    def rules(self) -> Document:
+        return self._json("GET", "/api/rules")
+
+    def apply_rules(self, text: str, reason: str = "", *, dry_run: bool = False) -> Document:
+        return self._json("POST", "/api/rules", {"dry_run": dry_run or None}, body={"text": text, "reason": reason})
+
+    def test_rules(self, message: str, **what: Any) -> Document:
+        """Which rule would decide; ``what``: exit_code, step, owner, attempt, max_attempts."""
+        return self._json("GET", "/api/rules/test", {"message": message, **what})
+
     # The broker itself
 
     def create_token(self, kind: str, subject: str, lifetime_s: int, queue: str | None = None) -> Document:

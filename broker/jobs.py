@@ -1,15 +1,14 @@
 """What happens to jobs whoever asks for it: definition, cancelling, failing with a new attempt."""
 
 from collections.abc import Sequence
-from dataclasses import asdict
 
 from prodchain.catalog import holds
 
 from .database import Connection
-from .errors import NotFound, WrongState
+from .errors import NotFound
 from .models import Job
 from .splitting import Work
-from .states import JOB_FINAL, MADE, ON_PILOT, TASK_OPEN, WAITING, JobState
+from .states import AT_QUEUE, ON_PILOT, WAITING, JobState
 
 GARBAGE_AFTER_S = 900.0
 """When to delete what a lost run may have stored: a pilot that still runs has been told, or gave up, by then."""
@@ -57,13 +56,14 @@ async def define(
     reason: str,
     scout: bool = False,
     avoid: Sequence[int] = (),
+    spared: int = 0,
 ) -> None:
     """Insert jobs for pieces of work, each with its attempt number; they get the task's share."""
     rows = await conn.fetch(
         """
         INSERT INTO job (task_id, number, attempt, priority, events, work, actor, reason,
-                         share_id, requirement_id, scout, avoid)
-        SELECT $1, number, attempt, $2, new.events, work, $3, $4, t.share_id, $9, $10, $11
+                         share_id, requirement_id, scout, avoid, spared)
+        SELECT $1, number, attempt, $2, new.events, work, $3, $4, t.share_id, $9, $10, $11, $12
         FROM unnest($5::int[], $6::int[], $7::bigint[], $8::jsonb[]) AS new (number, attempt, events, work)
         JOIN task t ON t.id = $1
         RETURNING id, number
@@ -75,10 +75,11 @@ async def define(
         [work.number for work, _ in works],
         [attempt for _, attempt in works],
         [work.events for work, _ in works],
-        [asdict(work) for work, _ in works],
+        [work.document() for work, _ in works],
         requirement,
         scout,
         list(avoid),
+        spared,
     )
     ids = {row["number"]: row["id"] for row in rows}
     reads = [(ids[work.number], file) for work, _ in works for file in work.files]
@@ -90,7 +91,13 @@ async def define(
 
 
 async def end(
-    conn: Connection, ids: Sequence[int], state: JobState, actor: str, reason: str, exit_code: int | None = None
+    conn: Connection,
+    ids: Sequence[int],
+    state: JobState,
+    actor: str,
+    reason: str,
+    exit_code: int | None = None,
+    error: str | None = None,
 ) -> None:
     """Move jobs that have made nothing to a final state; free what they held, doom what they stored."""
     await lock(conn, ids)
@@ -98,7 +105,7 @@ async def end(
     rows = await conn.fetch(
         """
         UPDATE job SET state = $2, actor = $3, reason = $4, exit_code = $5,
-               error = CASE WHEN $2 = 'failed' THEN $4 ELSE error END, changed_at = now()
+               error = coalesce($7, error), changed_at = now()
         WHERE id = ANY($1) AND state = ANY($6) RETURNING id
         """,
         list(ids),
@@ -107,6 +114,7 @@ async def end(
         reason,
         exit_code,
         [*WAITING, *ON_PILOT],
+        error,
     )
     ended = [row["id"] for row in rows]
     await conn.execute("DELETE FROM lease WHERE job_id = ANY($1)", ended)
@@ -129,36 +137,48 @@ async def cancel(conn: Connection, ids: Sequence[int], actor: str, reason: str) 
     await end(conn, ids, JobState.CANCELLED, actor, reason)
 
 
-async def kill(conn: Connection, job_id: int, actor: str, reason: str) -> Job:
-    """Cancel one job; WrongState if it has ended or its outputs are registered."""
-    job = (await lock(conn, [job_id])).get(job_id) or await get(conn, job_id)
-    if job.state in (*JOB_FINAL, *MADE):
-        raise WrongState(
-            f"job {job_id} is {job.state} already",
-            object=f"job {job_id}",
-            hint="only jobs that wait or run can be killed",
-        )
-    await cancel(conn, [job_id], actor, reason)
-    return await get(conn, job_id)
-
-
-async def fail(conn: Connection, job: Job, actor: str, reason: str, *, exit_code: int | None = None) -> None:
-    """Fail one run and, in the same transaction, define the next attempt if the task allows one more."""
-    assert job.id is not None
-    await end(conn, [job.id], JobState.FAILED, actor, reason, exit_code)
-    allowed = await conn.fetchval(
-        "SELECT (request ->> 'max_attempts')::int FROM task WHERE id = $1 AND state = ANY($2)",
-        job.task_id,
-        list(TASK_OPEN),
+async def send_back(conn: Connection, ids: Sequence[int], actor: str, reason: str) -> int:
+    """Return jobs that wait at queues to the brokerage and say how many; what pilots took stays with them."""
+    locked = await lock(conn, ids)
+    back = [job for job in locked if locked[job].state in AT_QUEUE]
+    await holds.drop(conn, [release_holder(job) for job in back])
+    await conn.execute(
+        """
+        UPDATE job SET state = 'defined', queue_id = NULL, assignment_id = NULL, spec = '{}', actor = $2, reason = $3,
+               changed_at = now()
+        WHERE id = ANY($1)
+        """,
+        back,
+        actor,
+        reason,
     )
-    if allowed is not None and job.attempt < allowed:
-        work = Work.load(job.work)
-        await define(
-            conn,
-            job.task_id,
-            [(work, job.attempt + 1)],
-            requirement=job.requirement_id,
-            priority=job.priority,
-            actor=actor,
-            reason=f"attempt {job.attempt + 1} of {allowed}: job {job.id} failed",
+    if back:
+        await conn.execute("SELECT pg_notify('prodchain_work', 'place')")
+    return len(back)
+
+
+async def reprioritise(conn: Connection, ids: Sequence[int], priority: int) -> None:
+    """Give jobs that wait another place in the order of their queue, at once for the next pilot."""
+    locked = await lock(conn, ids)
+    waiting = [job for job in locked if locked[job].state in WAITING]
+    await conn.execute("UPDATE job SET priority = $2 WHERE id = ANY($1) AND priority <> $2", waiting, priority)
+    await conn.execute("UPDATE ready SET priority = $2 WHERE job_id = ANY($1) AND priority <> $2", waiting, priority)
+
+
+async def require(conn: Connection, ids: Sequence[int], requirement: int) -> None:
+    """Give locked jobs that wait for brokerage another requirement; the counters know cores, so they are told."""
+    await conn.execute(
+        """
+        WITH before AS (SELECT id, requirement_id FROM job WHERE id = ANY($1) AND requirement_id <> $2),
+        changed AS (
+            UPDATE job j SET requirement_id = $2 FROM before b WHERE j.id = b.id
+            RETURNING j.task_id, j.queue_id, j.share_id, j.state, b.requirement_id AS old
         )
+        INSERT INTO job_count (task_id, queue_id, share_id, state, jobs, cores)
+        SELECT c.task_id, c.queue_id, c.share_id, c.state, 0, sum(new.cores - old.cores)
+        FROM changed c JOIN requirement old ON old.id = c.old JOIN requirement new ON new.id = $2
+        GROUP BY c.task_id, c.queue_id, c.share_id, c.state HAVING sum(new.cores - old.cores) <> 0
+        """,
+        ids,
+        requirement,
+    )

@@ -1,7 +1,8 @@
 """Leases: a pilot's hold on its job, kept by its reports; a silent pilot loses it."""
 
 from .database import Connection, Pool
-from .jobs import fail, lock
+from .failing import fail
+from .jobs import lock
 
 ACTOR = "watch"
 SERVER = "server"

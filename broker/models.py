@@ -536,7 +536,7 @@ class Journal(SQLModel, table=True):
 
 
 class OpenOrder(SQLModel, table=True):
-    """An order for the jobs of a large task, done in slices by an agent: pieces up to number ``after`` are through."""
+    """An order for the jobs of a large task, done in slices by an agent: its pieces up to ``after`` are through."""
 
     __tablename__ = "open_order"
 

@@ -1,17 +1,18 @@
 """Kinds of requirement: what a job needs of a slot, one row for all jobs alike."""
 
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass
+from typing import Any
 
 from .database import Connection
 from .requests import TaskRequest
-
 
 _COLUMNS = "cores, memory_mb, walltime_s, scratch_mb, gpus, architecture, software"
 _FIND = f"SELECT id FROM requirement WHERE ({_COLUMNS}) = ($1, $2, $3, $4, $5, $6, $7::jsonb)"  # noqa: S608
 _MAKE = f"""
 INSERT INTO requirement ({_COLUMNS}) VALUES ($1, $2, $3, $4, $5, $6, $7::jsonb) ON CONFLICT DO NOTHING RETURNING id
 """  # noqa: S608
-_GET = f"SELECT {_COLUMNS} FROM requirement WHERE id = $1"  # noqa: S608
+_GET = f"SELECT id, {_COLUMNS} FROM requirement WHERE id = ANY($1)"  # noqa: S608
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,15 @@ async def find(conn: Connection, requirement: Requirement) -> int:
     return found
 
 
+async def get_many(conn: Connection, ids: Collection[int]) -> dict[int, Requirement]:
+    rows = await conn.fetch(_GET, list(ids))
+    return {row["id"]: _requirement(row) for row in rows}
+
+
 async def get(conn: Connection, requirement_id: int) -> Requirement:
-    row = await conn.fetchrow(_GET, requirement_id)
-    assert row is not None
-    return Requirement(**(dict(row) | {"software": tuple(row["software"])}))
+    return (await get_many(conn, [requirement_id]))[requirement_id]
+
+
+def _requirement(row: Mapping[str, Any]) -> Requirement:
+    values = {name: value for name, value in row.items() if name != "id"}
+    return Requirement(**{**values, "software": tuple(row["software"])})

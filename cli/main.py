@@ -36,6 +36,7 @@ COMMANDS = {
     "chain": Entry("chain", "app", "Run chains, resume them."),
     "task": Entry("task", "app", "Look at tasks, kill and retry them."),
     "job": Entry("job", "app", "Look at jobs, read their logs, kill them."),
+    "retry": Entry("retry", "app", "Look at the rules for failed jobs, try and change them."),
     "site": Entry("site", "app", "Look at sites, change them."),
     "queue": Entry("queue", "app", "Look at queues."),
     "pilot": Entry("pilot", "app", "Look at pilots."),

@@ -56,15 +56,10 @@ class TaskView(Shape):
     request: dict[str, Any]
 
 
-class OrderView(Shape):
-    """What an order did, or would do: ``changes`` by field [before, after], ``jobs`` that it acts on by state."""
+class SubmittedView(TaskView):
+    """``notice``: why it will wait, as a sentence (a quota); empty: it will not."""
 
-    verb: str
-    object: str
-    dry_run: bool
-    changes: dict[str, list[Any]]
-    jobs: dict[str, int]
-    note: str
+    notice: str
 
 
 class JournalView(Shape):

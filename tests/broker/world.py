@@ -135,7 +135,8 @@ class World:
         spec = await self.acquire(queue, pilot)
         if spec is not None:
             await self.report(queue, pilot, Update(spec.job, "running"))
-            await self.report(queue, pilot, finished(spec))
+            events = await self.value("SELECT events FROM job WHERE id = $1", spec.job)
+            await self.report(queue, pilot, finished(spec, events))
         return spec
 
     async def run_all(self) -> None:

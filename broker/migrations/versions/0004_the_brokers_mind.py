@@ -206,6 +206,9 @@ def upgrade() -> None:
         unique=False,
         postgresql_where=sa.text("queue_id IS NULL"),
     )
+    op.create_index(
+        "assignment_over", "assignment", ["until"], unique=False, postgresql_where=sa.text("queue_id IS NULL")
+    )
     op.add_column("job", sa.Column("share_id", sa.SmallInteger(), server_default=sa.text("1"), nullable=False))
     op.add_column("job", sa.Column("requirement_id", sa.Integer(), server_default=sa.text("1"), nullable=False))
     op.add_column("job", sa.Column("scout", sa.Boolean(), server_default="false", nullable=False))

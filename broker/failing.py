@@ -1,0 +1,140 @@
+"""Runs that failed: each ends, the rules are asked, and its work gets another run, all in one transaction."""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import NamedTuple
+
+from . import requirements
+from .asks import ask_of
+from .database import Connection
+from .jobs import define, end
+from .models import Job, Task
+from .recovery import book
+from .recovery.halves import divisible, halve
+from .recovery.rules import Failure, Retry, Run, decide
+from .requests import TaskRequest
+from .requirements import Requirement
+from .splitting import Work
+from .states import TASK_OPEN, JobState
+
+MOST_AVOIDED = 5
+"""Queues that a piece of work avoids: those where it failed last; more would leave it nowhere to go."""
+
+
+async def fail(conn: Connection, job: Job, actor: str, error: str, *, exit_code: int | None = None) -> None:
+    await fail_all(conn, [job], actor, error, exit_code=exit_code)
+
+
+async def fail_all(
+    conn: Connection, jobs: Sequence[Job], actor: str, error: str, *, exit_code: int | None = None
+) -> None:
+    """Fail runs for one reason; ``jobs`` as the caller locked them. The work of ended tasks is not tried again."""
+    tasks = await _open_tasks(conn, {job.task_id for job in jobs})
+    asks = {task_id: ask_of(task) for task_id, task in tasks.items()}
+    needs = await requirements.get_many(conn, {job.requirement_id for job in jobs})
+    rules = (await book.current(conn)).rules
+    retries: dict[int, Retry] = {}
+    words: dict[str, list[int]] = defaultdict(list)
+    for job in jobs:
+        assert job.id is not None
+        task = tasks.get(job.task_id)
+        if task is None:
+            words[error].append(job.id)
+            continue
+        failure = Failure(error, exit_code, task.step, task.owner)
+        retry = decide(failure, _run(job, asks[job.task_id], needs[job.requirement_id]), rules)
+        retries[job.id] = retry
+        words[f"{error} [{retry.reason}]"].append(job.id)
+    for reason, ids in words.items():
+        await end(conn, ids, JobState.FAILED, actor, reason, exit_code, error=error)
+    await _again(conn, [job for job in jobs if job.id in retries and retries[job.id].again], retries, asks, actor)
+
+
+def _run(job: Job, ask: TaskRequest, need: Requirement) -> Run:
+    work = Work.load(job.work)
+    return Run(
+        job.attempt,
+        job.spared,
+        ask.max_attempts,
+        # What the task was given since counts for its next runs, too.
+        replace(
+            need,
+            memory_mb=max(need.memory_mb, ask.memory_mb),
+            walltime_s=max(need.walltime_s, ask.walltime_s),
+        ),
+        divisible(work, by_events=ask.events_per_job is not None),
+    )
+
+
+class _Kind(NamedTuple):
+    """Jobs that are defined in one statement."""
+
+    task: int
+    requirement: Requirement
+    priority: int
+    spared: int
+    scout: bool
+    avoid: tuple[int, ...]
+    reason: str
+
+
+async def _again(
+    conn: Connection,
+    jobs: Sequence[Job],
+    retries: Mapping[int, Retry],
+    asks: Mapping[int, TaskRequest],
+    actor: str,
+) -> None:
+    kinds: dict[_Kind, list[tuple[Work, int]]] = defaultdict(list)
+    for job in jobs:
+        assert job.id is not None
+        retry = retries[job.id]
+        avoid = [*job.avoid, job.queue_id] if retry.elsewhere and job.queue_id is not None else job.avoid
+        reason = f"job {job.id} failed: {retry.reason}" if len(jobs) == 1 else f"a run failed: {retry.reason}"
+        kind = _Kind(
+            job.task_id,
+            retry.requirement,
+            job.priority,
+            retry.spared,
+            job.scout,
+            tuple(dict.fromkeys(avoid))[-MOST_AVOIDED:],
+            reason,
+        )
+        work = Work.load(job.work)
+        parts = await _cut(conn, job.task_id, work, asks[job.task_id]) if retry.smaller else [work]
+        kinds[kind] += [(part, job.attempt + 1 if part.number == work.number else 1) for part in parts]
+    for kind, works in kinds.items():
+        await define(
+            conn,
+            kind.task,
+            works,
+            requirement=await requirements.find(conn, kind.requirement),
+            priority=kind.priority,
+            actor=actor,
+            reason=kind.reason,
+            scout=kind.scout,
+            avoid=kind.avoid,
+            spared=kind.spared,
+        )
+
+
+async def _cut(conn: Connection, task_id: int, work: Work, ask: TaskRequest) -> list[Work]:
+    """Both halves; the whole where somebody works on the task just now (to wait for them could be a deadlock)."""
+    number: int | None = await conn.fetchval(
+        """
+        UPDATE task SET numbers = numbers + 1
+        WHERE id = (SELECT id FROM task WHERE id = $1 FOR NO KEY UPDATE SKIP LOCKED) RETURNING numbers
+        """,
+        task_id,
+    )
+    if number is None:
+        return [work]
+    rows = await conn.fetch("SELECT id, events FROM file WHERE id = ANY($1)", list(work.files))
+    by_events = ask.events_per_job is not None
+    return list(halve(work, number, {row["id"]: row["events"] for row in rows}, by_events=by_events))
+
+
+async def _open_tasks(conn: Connection, ids: set[int]) -> dict[int, Task]:
+    rows = await conn.fetch("SELECT * FROM task WHERE id = ANY($1) AND state = ANY($2)", list(ids), list(TASK_OPEN))
+    return {row["id"]: Task.model_validate(dict(row)) for row in rows}

@@ -1,0 +1,182 @@
+"""What to do with the work of a job that failed: rules as data, and the decision as a pure function."""
+
+import re
+import tomllib
+from dataclasses import dataclass, replace
+from importlib.resources import files
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+
+from ..errors import BadRequest
+from ..requirements import Requirement
+from ..tomllines import lines_of
+
+MEMORY_STEP_MB = 250
+WALLTIME_STEP_S = 600
+FREE_AT_MOST = 10
+"""Runs of one piece of work that may end for reasons of the system's without counting."""
+
+
+def _pattern(text: str) -> str:
+    try:
+        re.compile(text)
+    except re.error as error:
+        raise ValueError(f"it is no regular expression: {error}") from None
+    return text
+
+
+class Rule(BaseModel):
+    """When it fits, and what then. Actions add up; a rule with ``active = false`` is passive: it is only told."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str
+    match: Annotated[str, AfterValidator(_pattern)] = Field("", description="regular expression, found in the error")
+    exit_codes: tuple[int, ...] = Field((), description="of the payload; empty: any")
+    steps: tuple[str, ...] = Field((), description="of which steps; empty: all")
+    owners: tuple[str, ...] = Field((), description="of whose tasks; empty: all")
+    active: bool = True
+    retry: bool = Field(True, description="false: the work is not tried again")
+    limit: int | None = Field(None, ge=1, le=50, description="attempts, where that is less than the task's")
+    more_memory: float | None = Field(None, gt=1, le=10, description="factor")
+    more_walltime: float | None = Field(None, gt=1, le=10, description="factor")
+    smaller: bool = Field(False, description="cut the piece of work in two")
+    elsewhere: bool = Field(False, description="not at this queue again")
+    free: bool = Field(False, description="does not count as an attempt")
+    remedy: str = Field("", description="what people can do, as pages and `why` say it")
+
+    def fits(self, failure: "Failure") -> bool:
+        return (
+            (not self.match or re.search(self.match, failure.error) is not None)
+            and (not self.exit_codes or failure.exit_code in self.exit_codes)
+            and (not self.steps or failure.step in self.steps)
+            and (not self.owners or failure.owner in self.owners)
+        )
+
+
+@dataclass(frozen=True)
+class Failure:
+    """How a run ended."""
+
+    error: str
+    exit_code: int | None = None
+    step: str = ""
+    owner: str = ""
+
+
+@dataclass(frozen=True)
+class Run:
+    """What ran: its number among the runs of this work, how many before it did not count, and what it was given."""
+
+    attempt: int
+    spared: int
+    max_attempts: int
+    requirement: Requirement
+    divisible: bool
+
+
+@dataclass(frozen=True)
+class Retry:
+    """What follows: another run (``again``) with what it is given, and why, in words."""
+
+    again: bool
+    requirement: Requirement
+    smaller: bool
+    elsewhere: bool
+    spared: int
+    rule: str
+    reason: str
+
+
+def decide(failure: Failure, run: Run, rules: tuple[Rule, ...]) -> Retry:
+    """The first active rule that fits decides; passive ones that fit are named in the reason."""
+    fitting = [rule for rule in rules if rule.fits(failure)]
+    rule = next((rule for rule in fitting if rule.active), Rule(name=""))
+    spared = run.spared + 1 if rule.free and run.spared < FREE_AT_MOST else run.spared
+    limit = min(run.max_attempts, rule.limit or run.max_attempts)
+    counted = run.attempt - spared
+    again = rule.retry and counted < limit
+    words = [f"rule {rule.name}"] if rule.name else []
+    if not rule.retry:
+        words.append("it is not tried again")
+    elif not again:
+        words.append(f"{counted} of {limit} attempts are used up")
+    else:
+        words += _words(rule, run, spared, counted, limit)
+    words += [f"passive rule {passive.name} would have fitted" for passive in fitting if not passive.active]
+    return Retry(
+        again=again,
+        requirement=more(run.requirement, rule),
+        smaller=again and rule.smaller and run.divisible,
+        elsewhere=rule.elsewhere,
+        spared=spared,
+        rule=rule.name,
+        reason="; ".join(words),
+    )
+
+
+def _words(rule: Rule, run: Run, spared: int, counted: int, limit: int) -> list[str]:
+    given = more(run.requirement, rule)
+    words = []
+    if spared > run.spared:
+        words.append("this run does not count")
+    words.append(f"attempt {counted + 1} of {limit} follows")
+    if given.memory_mb > run.requirement.memory_mb:
+        words.append(f"with {given.memory_mb} MB instead of {run.requirement.memory_mb}")
+    if given.walltime_s > run.requirement.walltime_s:
+        words.append(f"with {given.walltime_s} s instead of {run.requirement.walltime_s}")
+    if rule.smaller:
+        words.append("cut in two" if run.divisible else "it cannot be cut any smaller")
+    if rule.elsewhere:
+        words.append("at another queue")
+    return words
+
+
+def more(requirement: Requirement, rule: Rule) -> Requirement:
+    """The requirement as the rule raises it, in steps, so that kinds stay few."""
+    return replace(
+        requirement,
+        memory_mb=_raised(requirement.memory_mb, rule.more_memory, MEMORY_STEP_MB),
+        walltime_s=_raised(requirement.walltime_s, rule.more_walltime, WALLTIME_STEP_S),
+    )
+
+
+def _raised(value: int, factor: float | None, step: int) -> int:
+    return value if factor is None else min(-int(-value * factor // step) * step, 2**31 - 1)
+
+
+def shipped() -> str:
+    """The rules that come with the package, as TOML."""
+    return (files(__package__) / "rules.toml").read_text()
+
+
+def parse(text: str, name: str) -> tuple[Rule, ...]:
+    """The rules of a TOML document, in its order. Raises BadRequest naming the line, the rule and the key."""
+    try:
+        document = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise BadRequest(f"{name}: {error}", object=name, hint="write tables [rule.NAME]") from None
+    tables = document.pop("rule", {})
+    if document or not isinstance(tables, dict):
+        key = next(iter(document), "rule")
+        raise BadRequest(f"{name}: {key!r} is no rule", object=name, hint="write tables [rule.NAME], nothing else")
+    return tuple(_rule(key, table, text, name) for key, table in tables.items())
+
+
+def _rule(key: str, table: Any, text: str, name: str) -> Rule:
+    try:
+        return Rule(**{"name": key, **table})
+    except (ValidationError, TypeError) as error:
+        field, what = "", "it is no table"
+        if isinstance(error, ValidationError):
+            first = error.errors()[0]
+            field, what = str(first["loc"][0]), first["msg"].removeprefix("Value error, ")
+        lines = lines_of(text)
+        line = lines.get(("rule", key, field)) or lines.get(("rule", key), 1)
+        known = ", ".join(each for each in Rule.model_fields if each != "name")
+        raise BadRequest(
+            f"{name}:{line}: rule {key}: {field}: {what}",
+            object=f"rule {key}",
+            hint=f"a rule has: {known}",
+        ) from None

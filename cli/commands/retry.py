@@ -1,0 +1,98 @@
+"""``prodchain retry``: the rules for failed jobs."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from prodchain.broker.client import Document
+
+from ..errors import Usage
+from ..options import chosen
+from ..output import Column, say, show_item, show_items, show_json
+
+app = typer.Typer(
+    help="Look at the rules for failed jobs, try and change them.\n\n"
+    'Examples:\n  prodchain retry test --message "std::bad_alloc"'
+)
+
+
+def _actions(rule: Document) -> str:
+    told = ("name", "match", "exit_codes", "steps", "owners", "remedy")
+    return ", ".join(f"{key} = {value}" for key, value in rule.items() if key not in told)
+
+
+COLUMNS = (
+    Column("rule", "name"),
+    Column("error", lambda rule: rule.get("match", "")),
+    Column("exit codes", lambda rule: " ".join(map(str, rule.get("exit_codes", [])))),
+    Column("then", _actions),
+    Column("remedy", lambda rule: rule.get("remedy", "")),
+)
+LINES = (Column("rule", "rule"), Column("tried again", "again"), Column("what follows", "reason"))
+
+
+@app.command()
+def show(
+    toml: Annotated[bool, typer.Option("--toml", help="As the text that `retry apply` takes.")] = False,
+) -> None:
+    """Show the rules in force, in the order in which they are asked.
+
+    Examples:
+      prodchain retry show
+      prodchain retry show --toml > rules.toml
+    """
+    with chosen().client() as client:
+        found = client.rules()
+    if toml:
+        print(found["text"], end="")
+    elif chosen().json:
+        show_json(found)
+    else:
+        show_items(found["rules"], COLUMNS)
+
+
+@app.command()
+def test(
+    message: Annotated[str, typer.Option(help="The error, as `job show` prints it.")],
+    exit_code: Annotated[int | None, typer.Option(help="The payload's exit code.")] = None,
+    step: Annotated[str | None, typer.Option(help="As if a job of this step had failed.")] = None,
+    owner: Annotated[str | None, typer.Option(help="As if it were this user's.")] = None,
+    attempt: Annotated[int, typer.Option(min=1, help="Which run of the work it was.")] = 1,
+) -> None:
+    """Say which rule would decide on an error, and what would follow.
+
+    Examples:
+      prodchain retry test --message "killed by signal 9 (SIGKILL)"
+      prodchain retry test --message "exit code 65" --exit-code 65 --attempt 3
+    """
+    with chosen().client() as client:
+        show_item(client.test_rules(message, exit_code=exit_code, step=step, owner=owner, attempt=attempt), LINES)
+
+
+@app.command()
+def apply(
+    file: Annotated[Path, typer.Argument(help="TOML document with the rules.")],
+    reason: Annotated[str, typer.Option(help="Why, for the journal.")] = "",
+    dry_run: Annotated[bool, typer.Option("--dry-run", "-n", help="Only say what would change.")] = False,
+) -> None:
+    """Put the rules of a file in force. Needs an administrator's token.
+
+    Examples:
+      prodchain retry show --toml > rules.toml
+      prodchain retry apply rules.toml --dry-run
+    """
+    try:
+        text = file.read_text()
+    except (OSError, UnicodeDecodeError) as error:
+        raise Usage(f"{file} cannot be read: {error}", object=str(file), hint="name a TOML file") from None
+    with chosen().client("admin") as client:
+        outcome = client.apply_rules(text, reason, dry_run=dry_run)
+    if chosen().json:
+        show_json(outcome)
+        return
+    for name, (before, after) in outcome["changes"].items():
+        what = "new" if before is None else "gone" if after is None else "changed"
+        say(f"{name}: {what}{' (dry run)' if dry_run else ''}")
+    if outcome["note"]:
+        say(outcome["note"])
