@@ -1,8 +1,8 @@
 """From decisions to facts: assignments with their verdicts, dispatch datasets, holds, and what the pilot will get."""
 
 from collections import defaultdict
-from collections.abc import Sequence
-from dataclasses import asdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from prodchain.catalog import datasets, files, holds, subscriptions
@@ -10,24 +10,43 @@ from prodchain.catalog.models import DatasetKind
 from prodchain.catalog.names import Did, dispatch_name, parse_did
 from prodchain.pilot_agent.messages import encode
 
+from .asks import ask_of
+from .brokerage import plugins
 from .brokerage.decide import decide
-from .brokerage.facts import Decision, Offer
+from .brokerage.facts import Decision, Need, Offer
+from .brokerage.record import Round
 from .bunches import Bunch, Pace
 from .database import Connection, one
+from .decisions import Keeper
 from .jobs import release_holder
-from .requests import TaskRequest
+from .models import Task
+from .offers import offers
 from .states import TaskState
 
 BUNCH = 1000
 """Jobs of one task placed in one transaction."""
-PLACING = (TaskState.READY, TaskState.RUNNING)
+DISPATCH_FILES = 500
+"""Files of a dispatch dataset: few enough that its progress says something, and that it is over soon."""
+DISPATCH_BYTES = 200 * 10**9
+"""Its bytes: minutes to hours on a link of a grid. Jobs do not wait for all of it, but start file by file."""
+PLACING = (TaskState.READY, TaskState.SCOUTING, TaskState.RUNNING)
+
+
+@dataclass
+class Outcome:
+    """What became of a task's jobs: how many were placed, what was decided, and the queues as they are after it."""
+
+    placed: int = 0
+    decisions: list[tuple[Need, Decision]] = field(default_factory=list)
+    offers: list[Offer] = field(default_factory=list)
 
 
 async def waiting_tasks(conn: Connection) -> list[int]:
-    return await tasks_with_unplaced(conn, PLACING)
+    """Those of throttled tasks wait on: their owner has no room for them."""
+    return await tasks_with_unplaced(conn, PLACING, throttled=False)
 
 
-async def tasks_with_unplaced(conn: Connection, states: Sequence[TaskState]) -> list[int]:
+async def tasks_with_unplaced(conn: Connection, states: Sequence[TaskState], *, throttled: bool = True) -> list[int]:
     """Tasks in one of the states that have jobs to place; hops over the index, however many jobs each has."""
     rows = await conn.fetch(
         """
@@ -37,69 +56,92 @@ async def tasks_with_unplaced(conn: Connection, states: Sequence[TaskState]) -> 
             SELECT (SELECT min(u.task_id) FROM unplaced u WHERE u.task_id > w.id) FROM waiting w
             WHERE w.id IS NOT NULL
         )
-        SELECT t.id FROM waiting JOIN task t USING (id) WHERE t.state = ANY($1)
+        SELECT t.id FROM waiting JOIN task t USING (id)
+        WHERE t.state = ANY($1) AND ($2 OR NOT t.ending AND t.throttled = '')
         ORDER BY t.priority DESC, t.id LIMIT 1000
         """,
         states,
+        throttled,
     )
     return [row["id"] for row in rows]
 
 
-async def offers(conn: Connection) -> list[Offer]:
-    """The queues as they stand, from counters."""
-    rows = await conn.fetch(
-        """
-        SELECT q.id AS queue, q.name, q.storage_id AS storage, s.writable AS storage_writable, q.status, q.slots,
-               q.cores, q.memory_mb, q.walltime_s, coalesce(n.waiting, 0) AS waiting,
-               coalesce(n.executing, 0) AS executing,
-               (SELECT count(*) FROM pilot p
-                WHERE p.queue_id = q.id AND p.last_seen > now() - interval '10 minutes') AS pilots_seen
-        FROM queue q JOIN storage s ON s.id = q.storage_id
-        LEFT JOIN (
-            SELECT queue_id, sum(jobs) FILTER (WHERE state IN ('assigned', 'activated'))::int AS waiting,
-                   sum(jobs) FILTER (WHERE state IN ('sent', 'starting', 'running', 'holding'))::int AS executing
-            FROM job_count WHERE state IN ('assigned', 'activated', 'sent', 'starting', 'running', 'holding')
-            GROUP BY queue_id
-        ) AS n ON n.queue_id = q.id
-        ORDER BY q.id
-        """
-    )
-    return [Offer(**dict(row)) for row in rows]
-
-
 async def place(conn: Connection, task_id: int, pace: Pace) -> int:
     """Give the task's unplaced jobs to queues; returns how many found one. One transaction of the caller."""
+    return (await place_bunch(conn, task_id, pace)).placed
+
+
+async def place_bunch(conn: Connection, task_id: int, pace: Pace) -> Outcome:
+    """The same, with what was decided."""
     # The task first: a kill either sees the jobs placed here, or is seen here.
-    task = await conn.fetchrow(
-        "SELECT request FROM task WHERE id = $1 AND state = ANY($2) FOR SHARE", task_id, PLACING
+    row = await conn.fetchrow(
+        "SELECT * FROM task WHERE id = $1 AND state = ANY($2) AND throttled = '' AND NOT ending FOR SHARE",
+        task_id,
+        PLACING,
     )
-    if task is None:
-        return 0
+    if row is None:
+        return Outcome()
+    task = Task.model_validate(dict(row))
+    bunch = await _bunch(conn, task, pace)
+    if not bunch.jobs:
+        return Outcome()
+    outcome, known = await _decided(conn, bunch, task)
+    keeper = Keeper(conn, task_id, known)
+    for _, decision in outcome.decisions:
+        assignment = await keeper.keep(decision)
+        if decision.queue is not None:
+            await _assign(conn, bunch, decision, assignment)
+            outcome.placed += len(decision.jobs)
+    return outcome
+
+
+async def preview(conn: Connection, task: Task, pace: Pace) -> Outcome:
+    """Where the task's first jobs would go; nothing is done."""
+    bunch = await _bunch(conn, task, pace)
+    if not bunch.jobs:
+        return Outcome(offers=await offers(conn))
+    return (await _decided(conn, bunch, task))[0]
+
+
+async def _decided(conn: Connection, bunch: Bunch, task: Task) -> tuple[Outcome, Round]:
+    """The decisions, and all that they rest on."""
+    start = await offers(conn)
+    rules, names = plugins.installed()
+    outcome = Outcome(offers=start)
+    needs = []
+    for need in bunch.needs(task):
+        needs.append(need)
+        decisions, outcome.offers = decide(need, outcome.offers, rules)
+        outcome.decisions += [(need, decision) for decision in decisions]
+    return outcome, Round(tuple(needs), tuple(start), names)
+
+
+async def _bunch(conn: Connection, task: Task, pace: Pace) -> Bunch:
+    """The task's next jobs, kept to this transaction."""
     rows = await conn.fetch(
         """
-        SELECT j.id, j.number, j.attempt, j.work FROM job j WHERE j.id IN (
+        SELECT j.id, j.number, j.attempt, j.work, j.requirement_id, j.avoid,
+               r.cores, r.memory_mb, r.walltime_s, r.scratch_mb, r.gpus, r.architecture, r.software
+        FROM job j JOIN requirement r ON r.id = j.requirement_id WHERE j.id IN (
             SELECT job_id FROM unplaced WHERE task_id = $1 ORDER BY job_id LIMIT $2 FOR UPDATE SKIP LOCKED)
         ORDER BY j.id
         """,
-        task_id,
+        task.id,
         BUNCH,
     )
-    if not rows:
-        return 0
-    inputs = await _inputs(conn, [row["id"] for row in rows])
-    bunch = Bunch(
-        task_id, TaskRequest.model_validate(task["request"]), {row["id"]: row for row in rows}, inputs, pace
+    inputs = await _inputs(conn, [row["id"] for row in rows]) if rows else {}
+    assert task.id is not None
+    return Bunch(task.id, ask_of(task), {row["id"]: row for row in rows}, inputs, await _outputs(conn, task), pace)
+
+
+async def _outputs(conn: Connection, task: Task) -> dict[str, str]:
+    """By role: the name of the dataset that the jobs fill."""
+    rows = await conn.fetch(
+        "SELECT o.role, d.name FROM task_output o JOIN dataset d ON d.id = o.dataset_id WHERE o.task_id = $1"
+        " ORDER BY o.role",
+        task.id,
     )
-    now = await offers(conn)
-    placed = 0
-    for need in bunch.needs({offer.storage for offer in now}):
-        decisions, now = decide(need, now)
-        for decision in decisions:
-            assignment = await _record(conn, task_id, decision)
-            if decision.queue is not None:
-                await _assign(conn, bunch, decision, assignment)
-                placed += len(decision.jobs)
-    return placed
+    return {row["role"]: row["name"] for row in rows}
 
 
 async def _inputs(conn: Connection, ids: list[int]) -> dict[int, list[dict[str, Any]]]:
@@ -109,7 +151,7 @@ async def _inputs(conn: Connection, ids: list[int]) -> dict[int, list[dict[str, 
     rows = await conn.fetch(
         """
         SELECT i.job_id, f.id, f.scope, f.name, f.bytes, f.adler32,
-               array(SELECT storage_id FROM replica r WHERE r.file_id = f.id) AS storages
+               array(SELECT storage_id FROM replica r WHERE r.file_id = f.id ORDER BY 1) AS storages
         FROM job_input i JOIN file f ON f.id = i.file_id WHERE i.job_id = ANY($1) ORDER BY f.name
         """,
         ids,
@@ -118,33 +160,6 @@ async def _inputs(conn: Connection, ids: list[int]) -> dict[int, list[dict[str, 
     for row in rows:
         result[row["job_id"]].append(dict(row))
     return result
-
-
-async def _record(conn: Connection, task_id: int, decision: Decision) -> int:
-    """Store the decision; a refusal that says what the last one said only makes that one last longer."""
-    verdicts = [asdict(verdict) for verdict in decision.verdicts]
-    if decision.queue is None:
-        last: int | None = await conn.fetchval(
-            """
-            UPDATE assignment SET until = now(), jobs = $2 WHERE reason = $3 AND id = (
-                SELECT id FROM assignment WHERE task_id = $1 AND queue_id IS NULL ORDER BY until DESC LIMIT 1)
-            RETURNING id
-            """,
-            task_id,
-            len(decision.jobs),
-            decision.reason,
-        )
-        if last is not None:
-            return last
-    assignment: int = await conn.fetchval(
-        "INSERT INTO assignment (task_id, queue_id, jobs, reason, verdicts) VALUES ($1, $2, $3, $4, $5) RETURNING id",
-        task_id,
-        decision.queue,
-        len(decision.jobs),
-        decision.reason,
-        verdicts,
-    )
-    return assignment
 
 
 async def _assign(conn: Connection, bunch: Bunch, decision: Decision, assignment: int) -> None:
@@ -165,12 +180,12 @@ async def _assign(conn: Connection, bunch: Bunch, decision: Decision, assignment
         list(decision.jobs),
         [encode(bunch.spec(job, storage["url"])) for job in decision.jobs],
     )
-    dispatch = await _dispatch(conn, bunch, decision, assignment, storage["id"])
-    waits = [
-        holds.NewHold(release_holder(job), storage["id"], [file["id"] for file in bunch.inputs[job]], dispatch)
-        for job in decision.jobs
-        if job in bunch.inputs
-    ]
+    waits = []
+    for jobs, dispatch in await _dispatch(conn, bunch, decision, assignment, storage["id"]):
+        waits += [
+            holds.NewHold(release_holder(job), storage["id"], [file["id"] for file in bunch.inputs[job]], dispatch)
+            for job in jobs
+        ]
     missing = await holds.place_many(conn, waits)
     await conn.execute(
         """
@@ -183,19 +198,50 @@ async def _assign(conn: Connection, bunch: Bunch, decision: Decision, assignment
     )
 
 
-async def _dispatch(conn: Connection, bunch: Bunch, decision: Decision, assignment: int, storage: int) -> int | None:
-    """The dataset of what the storage lacks for these jobs, subscribed there; none if it lacks nothing."""
-    lacking = {
-        file["id"] for job in decision.jobs for file in bunch.inputs.get(job, []) if storage not in file["storages"]
-    }
-    if not lacking:
-        return None
+async def _dispatch(
+    conn: Connection, bunch: Bunch, decision: Decision, assignment: int, storage: int
+) -> list[tuple[list[int], int | None]]:
+    """The jobs with inputs in parts, each with the dataset of what the storage lacks for it, subscribed there."""
     output = parse_did(bunch.request.output)
-    did = Did(output.scope, dispatch_name(output.name, assignment))
-    dataset = await datasets.create(conn, did, DatasetKind.DISPATCH, "prodchain")
-    assert dataset.id is not None
-    await datasets.add_files(conn, dataset.id, sorted(lacking))
-    await datasets.close(conn, dataset.id)
-    await subscriptions.subscribe(conn, dataset.id, storage)
-    await conn.execute("SELECT pg_notify('prodchain_work', 'move')")
-    return dataset.id
+    parts: list[tuple[list[int], int | None]] = []
+    for jobs, lacking in _parts(bunch, decision.jobs, storage):
+        if not lacking:
+            parts.append((jobs, None))
+            continue
+        # The first is named after its assignment, further ones after numbers that no assignment will have.
+        number = assignment if not any(known for _, known in parts) else await _number(conn)
+        did = Did(output.scope, dispatch_name(output.name, number))
+        dataset = await datasets.create(conn, did, DatasetKind.DISPATCH, "prodchain")
+        assert dataset.id is not None
+        await datasets.add_files(conn, dataset.id, sorted(lacking))
+        await datasets.close(conn, dataset.id)
+        await subscriptions.subscribe(conn, dataset.id, storage)
+        parts.append((jobs, dataset.id))
+    if any(dataset for _, dataset in parts):
+        await conn.execute("SELECT pg_notify('prodchain_work', 'move')")
+    return parts
+
+
+async def _number(conn: Connection) -> int:
+    number: int = await conn.fetchval("SELECT nextval(pg_get_serial_sequence('assignment', 'id'))")
+    return number
+
+
+def _parts(bunch: Bunch, jobs: Sequence[int], storage: int) -> Iterator[tuple[list[int], dict[int, int]]]:
+    """Successive jobs, and the files with their bytes that the storage lacks for them, as many as a dataset takes."""
+    taken: list[int] = []
+    lacking: dict[int, int] = {}
+    total = 0
+    for job in jobs:
+        if job not in bunch.inputs:
+            continue
+        needs = {file["id"]: file["bytes"] for file in bunch.inputs[job] if storage not in file["storages"]}
+        new = {file: size for file, size in needs.items() if file not in lacking}
+        if lacking and (len(lacking) + len(new) > DISPATCH_FILES or total + sum(new.values()) > DISPATCH_BYTES):
+            yield taken, lacking
+            taken, lacking, total, new = [], {}, 0, needs
+        taken.append(job)
+        lacking |= new
+        total += sum(new.values())
+    if taken:
+        yield taken, lacking

@@ -1,62 +1,144 @@
-"""Which queue for which job, and why: a pure function of the facts."""
+"""Which queue for which job, and why: a pure function of the facts.
 
-from collections.abc import Sequence
-from dataclasses import replace
+A bunch is judged once; then each queue's room is known, and its weight falls with each job it gets. So a job costs a
+step in a heap, however many criteria there are, and the same facts always give the same answer.
+"""
 
-from .criteria import CRITERIA
-from .facts import Decision, Need, Offer, Verdict
-from .weights import weight
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from heapq import heapify, heappop, heapreplace
 
-
-def judge(need: Need, offer: Offer) -> Verdict:
-    """The first criterion that the queue fails, or its weight."""
-    missing = need.missing_bytes.get(offer.storage, 0)
-    for name, criterion in CRITERIA.items():
-        failure = criterion(need, offer)
-        if failure is not None:
-            reason, remedy = failure
-            return Verdict(offer.queue, False, name, reason, remedy, missing_bytes=missing)
-    value = weight(need, offer)
-    busy = f"{offer.waiting} waiting and {offer.executing} executing for {offer.slots} slots"
-    data = f"{missing} bytes to move" if missing else "all inputs in place"
-    quiet = "" if offer.pilots_seen else ", no pilot seen lately"
-    return Verdict(offer.queue, True, "weight", f"{busy}, {data}{quiet}", weight=value, missing_bytes=missing)
+from .criteria import CRITERIA, PASSING, ROOMS, Criterion
+from .facts import Decision, Files, Need, Offer, Verdict
+from .weights import WEIGHTS, Weight, busy, moving_s
 
 
-def decide(need: Need, offers: Sequence[Offer]) -> tuple[list[Decision], list[Offer]]:
-    """Spread a bunch of like jobs over the queues, the heaviest first; returns the offers with the load added.
+@dataclass(frozen=True)
+class Rules:
+    """Criteria and weights by name: those that are built in, and those of plugins (plugins.installed)."""
 
-    Each decision carries the verdicts as they were when its first job was given away.
+    criteria: Mapping[str, Criterion] = field(default_factory=lambda: CRITERIA)
+    weights: Mapping[str, Weight] = field(default_factory=lambda: WEIGHTS)
+
+
+RULES = Rules()
+
+
+def judge(need: Need, offer: Offer, rules: Rules = RULES) -> Verdict:
+    """All criteria that the queue fails, or its weight."""
+    failures = tuple(
+        replace(failure, criterion=name)
+        for name, criterion in rules.criteria.items()
+        if (failure := criterion(need, offer)) is not None
+    )
+    missing = need.job_bytes(offer.storage)
+    seconds = round(moving_s(need, offer), 1)
+    if failures:
+        return Verdict(offer.queue, failures, missing_bytes=missing, seconds=seconds)
+    value = busy(need, offer)
+    words = [f"{offer.waiting} waiting and {offer.executing} executing for {offer.slots} slots"]
+    for weight in rules.weights.values():
+        factor, said = weight(need, offer)
+        value *= factor
+        words += [said] if said else []
+    if not offer.pilots:
+        words.append("no pilot seen lately" if offer.pilots_ever else "no pilot has called yet")
+    return Verdict(offer.queue, (), ", ".join(words), float(f"{value:.6g}"), missing, seconds)
+
+
+def decide(need: Need, offers: Sequence[Offer], rules: Rules = RULES) -> tuple[list[Decision], list[Offer]]:
+    """Spread a bunch over the queues, each job to the heaviest; returns the offers with the load added.
+
+    Decisions for queues carry the verdicts as they were before the first job was given away; the one for jobs that
+    nothing is left for, as they were after the last.
     """
-    taken: dict[int | None, list[int]] = {}
-    seen: dict[int | None, tuple[Verdict, ...]] = {}
-    state = {offer.queue: offer for offer in offers}
-    verdicts = {offer.queue: judge(need, offer) for offer in offers}
-    for job in need.jobs:
-        best = max(
-            (verdict for verdict in verdicts.values() if verdict.passed),
-            key=lambda verdict: (verdict.weight, -verdict.queue),
-            default=None,
-        )
-        queue = best.queue if best else None
-        taken.setdefault(queue, []).append(job)
-        seen.setdefault(queue, tuple(verdicts.values()))
-        if queue is not None:
-            state[queue] = replace(state[queue], waiting=state[queue].waiting + 1)
-            verdicts[queue] = judge(need, state[queue])
-    names = {offer.queue: offer.name for offer in offers}
-    decisions = [
-        Decision(tuple(jobs), queue, _reason(queue, seen[queue], names), seen[queue]) for queue, jobs in taken.items()
+    allowed = len(need.jobs) if need.room is None else min(len(need.jobs), max(0, need.room))
+    verdicts = _forgiven(need, offers, [judge(need, offer, rules) for offer in offers], rules)
+    taken = _spread(need, offers, verdicts, allowed)
+    decisions = []
+    start = 0
+    for queue, jobs in taken.items():
+        offer, verdict = next(pair for pair in zip(offers, verdicts, strict=True) if pair[0].queue == queue)
+        reason = _chosen(offer, verdict, jobs, len(need.jobs), sum(v.passed for v in verdicts))
+        decisions.append(Decision(need.jobs[start : start + jobs], queue, reason, tuple(verdicts)))
+        start += jobs
+    after = [offer.loaded(need, taken[offer.queue]) if offer.queue in taken else offer for offer in offers]
+    if start < len(need.jobs):
+        left = _left(need, start)
+        if start:
+            verdicts = _forgiven(left, after, [judge(left, offer, rules) for offer in after], rules)
+        decisions.append(Decision(left.jobs, None, _refused(after, verdicts, start == allowed), tuple(verdicts)))
+    return decisions, after
+
+
+def _left(need: Need, start: int) -> Need:
+    """The jobs from there on, as if each had its share of the inputs."""
+    jobs = need.jobs[start:]
+    part = [
+        Files(each.at, -(-each.files * len(jobs) // len(need.jobs)), -(-each.bytes * len(jobs) // len(need.jobs)))
+        for each in need.inputs
     ]
-    return decisions, list(state.values())
+    return replace(need, jobs=jobs, inputs=tuple(part))
 
 
-def _reason(queue: int | None, verdicts: Sequence[Verdict], names: dict[int, str]) -> str:
-    if queue is None:
-        if not verdicts:
-            return "no queue is configured"
-        return "no queue can take it: " + "; ".join(f"{names[v.queue]}: {v.reason}" for v in verdicts)
-    chosen = next(v for v in verdicts if v.queue == queue)
-    others = sum(v.passed for v in verdicts) - 1
-    best = f"best weight {chosen.weight:.3f} of {others + 1}" if others else "the only queue that can take it"
-    return f"{names[queue]}: {best} ({chosen.reason})"
+def _forgiven(need: Need, offers: Sequence[Offer], verdicts: list[Verdict], rules: Rules) -> list[Verdict]:
+    """Queues where the work failed before are taken again when there is no other, now or as work goes on."""
+    avoided = [{failure.criterion for failure in verdict.failures} == {"avoid"} for verdict in verdicts]
+    others = any({failure.criterion for failure in verdict.failures} <= PASSING for verdict in verdicts)
+    if others or not any(avoided):
+        return verdicts
+    again = replace(need, avoid=())
+    return [
+        _taken_again(judge(again, offer, rules)) if forgive else verdict
+        for offer, verdict, forgive in zip(offers, verdicts, avoided, strict=True)
+    ]
+
+
+def _taken_again(verdict: Verdict) -> Verdict:
+    return replace(verdict, words=f"{verdict.words}, this work failed there before, but no other queue can take it")
+
+
+def _spread(need: Need, offers: Sequence[Offer], verdicts: Sequence[Verdict], jobs: int) -> dict[int, int]:
+    """How many jobs each queue gets, in the order of the first: each job goes to the heaviest with room left."""
+    rooms = {offer.queue: min(room(need, offer) for room in ROOMS.values()) for offer in offers}
+    static = {
+        offer.queue: verdict.weight / busy(need, offer)
+        for offer, verdict in zip(offers, verdicts, strict=True)
+        if verdict.passed
+    }
+    heap = [
+        (-verdict.weight, offer.queue, offer)
+        for offer, verdict in zip(offers, verdicts, strict=True)
+        if verdict.passed
+    ]
+    heapify(heap)
+    taken: dict[int, int] = {}
+    for _ in range(jobs):
+        if not heap:
+            break
+        _, queue, offer = heap[0]
+        taken[queue] = more = taken.get(queue, 0) + 1
+        if more < rooms[queue]:
+            heapreplace(heap, (-static[queue] * busy(need, offer, more), queue, offer))
+        else:
+            heappop(heap)
+    return taken
+
+
+def _chosen(offer: Offer, verdict: Verdict, jobs: int, of: int, passed: int) -> str:
+    best = (
+        f"weight {verdict.weight:.3g}, {passed} queues can take it"
+        if passed > 1
+        else "the only queue that can take it"
+    )
+    part = "" if jobs == of else f", {jobs} of {of} jobs"
+    return f"{offer.name}: {best}{part} ({verdict.words})"
+
+
+def _refused(offers: Sequence[Offer], verdicts: Sequence[Verdict], over_quota: bool) -> str:
+    names = {offer.queue: offer.name for offer in offers}
+    if over_quota:
+        return "the quota of its owner is used up: more is placed as its jobs end"
+    if not verdicts:
+        return "no queue is configured"
+    return "no queue can take it: " + "; ".join(f"{names[v.queue]}: {v.reason}" for v in verdicts)

@@ -1,65 +1,74 @@
-"""A decision explains itself: one verdict for each queue, the reason for the choice, a remedy for each refusal."""
+"""A decision explains itself: one verdict for each queue, the reason for the choice; and how good queues are."""
 
 from dataclasses import replace
 
-import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from prodchain.broker.brokerage.criteria import CRITERIA
+from prodchain.broker.brokerage import weights
 from prodchain.broker.brokerage.decide import decide, judge
-from prodchain.broker.brokerage.facts import Need, Offer
+from prodchain.broker.brokerage.facts import Files, Link, Need, Network, Offer, Store
 
-NEED = Need(jobs=(1,), cores=1, memory_mb=1000, walltime_s=3600)
-OFFER = Offer(
-    queue=1,
-    name="A",
-    storage=1,
-    storage_writable=True,
-    status="online",
-    slots=2,
-    cores=1,
-    memory_mb=2000,
-    walltime_s=7200,
-    pilots_seen=1,
+GB = 10**9
+STORES = {1: Store("A-DISK"), 2: Store("B-DISK"), 3: Store("T-TAPE", tape=True)}
+NEED = Need(jobs=(1,))
+A = Offer(
+    queue=1, name="A", storage=1, storage_name="A-DISK", slots=2, pilots=1, pilots_ever=True, network=Network(STORES)
 )
+B = replace(A, queue=2, name="B", storage=2, storage_name="B-DISK")
 
 
-@pytest.mark.parametrize(
-    ("criterion", "need", "offer", "reason"),
-    [
-        ("status", NEED, replace(OFFER, status="drain"), "the queue is drain"),
-        ("storage", NEED, replace(OFFER, storage_writable=False), "its storage takes no new files"),
-        ("cores", replace(NEED, cores=2), OFFER, "offers 1 cores, the job needs 2"),
-        ("memory", replace(NEED, memory_mb=2001), OFFER, "offers 2000 MB, the job needs 2001 MB"),
-        ("walltime", replace(NEED, walltime_s=7201), OFFER, "runs jobs of at most 7200 s, the job needs 7201 s"),
-        ("backlog", NEED, replace(OFFER, waiting=20), "20 jobs wait there already, the limit is 20 for 2 slots"),
-    ],
-)
-def test_a_criterion_refuses_with_its_sentence_and_a_remedy(
-    criterion: str, need: Need, offer: Offer, reason: str
-) -> None:
-    verdict = judge(need, offer)
-    assert (verdict.passed, verdict.criterion, verdict.reason) == (False, criterion, reason)
-    assert verdict.remedy
+def jobs(number: int, *inputs: Files) -> Need:
+    return replace(NEED, jobs=tuple(range(1, number + 1)), inputs=inputs)
 
 
-def test_every_criterion_passes_at_its_boundary() -> None:
-    need = replace(NEED, memory_mb=2000, walltime_s=7200)
-    assert all(criterion(need, replace(OFFER, waiting=19)) is None for criterion in CRITERIA.values())
+def shared(need: Need, *offers: Offer) -> dict[int | None, int]:
+    return {decision.queue: len(decision.jobs) for decision in decide(need, offers)[0]}
 
 
 def test_of_two_idle_queues_the_one_with_the_data_is_taken() -> None:
-    need = replace(NEED, missing_bytes={1: 50_000_000, 2: 0})
-    (decision,), _ = decide(need, [OFFER, replace(OFFER, queue=2, name="B", storage=2)])
+    (decision,), _ = decide(jobs(1, Files((2,), 1, 50_000_000)), [A, B])
     assert decision.queue == 2
-    assert decision.reason.startswith("B: best weight")
+    assert decision.reason == (
+        "B: weight 1, 2 queues can take it (0 waiting and 0 executing for 2 slots, all inputs in place)"
+    )
+    assert decision.verdicts[0].missing_bytes == 50_000_000
+    assert "50.0 MB to move" in decision.verdicts[0].reason
+
+
+def test_moving_fewer_bytes_wins_all_else_equal() -> None:
+    need = jobs(1, Files((3, 2), 1, GB), Files((3, 1), 1, 2 * GB))
+    assert shared(need, A, B) == {1: 1}
 
 
 def test_a_bunch_is_spread_over_idle_queues() -> None:
-    need = replace(NEED, jobs=(1, 2, 3, 4), missing_bytes={1: 0, 2: 1_000_000})
-    decisions, _ = decide(need, [OFFER, replace(OFFER, queue=2, name="B", storage=2)])
-    assert {decision.queue: len(decision.jobs) for decision in decisions} == {1: 2, 2: 2}
+    assert shared(jobs(4, Files((1,), 4, 4_000_000)), A, B) == {1: 2, 2: 2}
+
+
+def test_a_queue_gets_what_fits_and_the_rest_waits_with_the_verdicts_after_it() -> None:
+    need = jobs(10)
+    decisions, after = decide(need, [replace(A, waiting_limit=3)])
+    assert [(decision.queue, decision.jobs) for decision in decisions] == [
+        (1, (1, 2, 3)),
+        (None, (4, 5, 6, 7, 8, 9, 10)),
+    ]
+    assert decisions[1].reason == ("no queue can take it: A: 3 jobs wait there already, the limit is 3 for 2 slots")
+    assert (after[0].assigned, after[0].waiting) == (3, 3)
+
+
+def test_what_a_storage_takes_bounds_what_is_sent_there() -> None:
+    need = jobs(10, Files((2,), 10, 10 * GB))
+    assert shared(need, replace(A, free_bytes=4 * GB)) == {1: 4, None: 6}
+    assert shared(need, replace(A, incoming_limit=GB * 5 // 2)) == {1: 3, None: 7}
+    _, (after,) = decide(need, [replace(A, free_bytes=4 * GB)])
+    assert (after.free_bytes, after.incoming_bytes) == (0, 4 * GB)
+
+
+def test_no_more_is_placed_than_the_quota_has_room_for() -> None:
+    decisions, _ = decide(replace(jobs(5), room=2), [A])
+    assert [(d.queue, len(d.jobs)) for d in decisions] == [(1, 2), (None, 3)]
+    assert decisions[1].reason == "the quota of its owner is used up: more is placed as its jobs end"
+    assert decide(replace(jobs(1), room=0), [A])[0][0].queue is None
 
 
 def test_without_any_queue_the_decision_says_so() -> None:
@@ -67,21 +76,83 @@ def test_without_any_queue_the_decision_says_so() -> None:
     assert (decision.queue, decision.reason) == (None, "no queue is configured")
 
 
+def test_a_queue_where_the_work_failed_is_taken_again_only_if_there_is_no_other() -> None:
+    need = replace(NEED, avoid=(1,))
+    assert shared(need, A, B) == {2: 1}
+    assert shared(need, A, replace(B, status="offline")) == {1: 1}
+    (decision,), _ = decide(need, [A])
+    assert decision.reason.endswith("this work failed there before, but no other queue can take it)")
+    full = replace(B, activated=20)
+    assert shared(need, A, full) == {None: 1}  # it waits for a queue that will have room
+
+
+def test_a_new_empty_site_gets_first_jobs_though_no_pilot_has_called_there() -> None:
+    old = replace(A, slots=4, activated=2, executing=4, finished=100)
+    new = replace(B, pilots=0, pilots_ever=False)
+    assert shared(jobs(3), old, new)[2] == weights.FIRST_JOBS
+    assert "no pilot has called yet" in judge(NEED, new).words
+    quiet = replace(new, pilots_ever=True)
+    assert shared(jobs(3), old, quiet) == {1: 3}
+
+
+def test_a_queue_is_lighter_the_more_wait_and_run_there() -> None:
+    assert weights.load(NEED, A) == 1
+    assert weights.load(NEED, replace(A, activated=1, executing=1)) == 0.5
+    assert weights.load(NEED, replace(A, assigned=4)) == weights.load(NEED, A, 4)
+
+
+def test_jobs_that_wait_weigh_less_where_many_have_finished() -> None:
+    slow, fast = replace(A, activated=10), replace(B, activated=10, finished=1000)
+    assert weights.throughput(NEED, slow) < 0.2 < 0.9 < weights.throughput(NEED, fast)
+    assert shared(NEED, slow, fast) == {2: 1}
+
+
+def test_a_queue_whose_jobs_fail_is_lighter_and_says_so() -> None:
+    bad = replace(A, finished=1, failed=9)
+    assert weights.failures(NEED, bad) == (6 / 15, "9 of 10 jobs failed lately")
+    assert shared(NEED, bad, B) == {2: 1}
+
+
+def test_the_link_that_carries_faster_wins_and_the_slow_one_loses_with_its_next_facts() -> None:
+    need = jobs(1, Files((3,), 1, GB))
+    fast, slow = Link(100e6, 10, 0), Link(1e6, 10, 0)
+
+    def with_links(first: Link, second: Link) -> list[Offer]:
+        network = Network({**STORES, 3: Store("C-DISK")}, {(3, 1): first, (3, 2): second})
+        return [replace(A, network=network), replace(B, network=network)]
+
+    assert shared(need, *with_links(fast, slow)) == {1: 1}
+    assert shared(need, *with_links(slow, fast)) == {2: 1}
+    assert shared(need, *with_links(replace(fast, failures=1000), Link(50e6, 10, 0))) == {2: 1}
+    seconds = weights.moving_s(need, with_links(slow, fast)[0])
+    assert seconds == 1000.0
+    assert weights.network(need, with_links(slow, fast)[0]) == (1 / (1 + 1000 / 600), "in 1000 s")
+
+
+def test_what_is_on_its_way_to_a_storage_comes_first() -> None:
+    need = jobs(1, Files((3,), 1, GB))
+    assert shared(need, replace(A, incoming_bytes=50 * GB), B) == {2: 1}
+
+
+def test_inputs_on_tape_only_are_taken_but_weigh_little() -> None:
+    need = jobs(1, Files((3,), 7, 1000))
+    assert weights.closeness(need, A) == (weights.TAPE, "7 files on tape only")
+    assert weights.closeness(jobs(1, Files((2, 3), 7, 1000)), A) == (1.0, "")
+    assert shared(need, A) == {1: 1}
+
+
+@settings(deadline=None)
 @given(
-    jobs=st.integers(1, 40),
-    offers=st.lists(st.tuples(st.integers(1, 4), st.integers(0, 25), st.booleans()), max_size=5),
+    number=st.integers(1, 60), slots=st.integers(1, 9), waiting=st.lists(st.integers(0, 30), min_size=1, max_size=3)
 )
-def test_every_job_is_decided_once_with_a_verdict_for_each_queue(
-    jobs: int, offers: list[tuple[int, int, bool]]
-) -> None:
-    queues = [
-        replace(OFFER, queue=i, name=f"Q{i}", slots=slots, waiting=waiting, status="online" if online else "offline")
-        for i, (slots, waiting, online) in enumerate(offers)
+def test_a_bunch_is_spread_as_if_each_job_were_judged_alone(number: int, slots: int, waiting: list[int]) -> None:
+    offers = [
+        replace(A, queue=i, name=f"Q{i}", slots=slots, activated=n, finished=7 * i, waiting_limit=25)
+        for i, n in enumerate(waiting)
     ]
-    need = replace(NEED, jobs=tuple(range(jobs)))
-    decisions, after = decide(need, queues)
-    assert sorted(job for decision in decisions for job in decision.jobs) == list(range(jobs))
-    for decision in decisions:
-        assert {verdict.queue for verdict in decision.verdicts} == {offer.queue for offer in queues}
-    given_away = sum(len(decision.jobs) for decision in decisions if decision.queue is not None)
-    assert sum(offer.waiting for offer in after) == sum(offer.waiting for offer in queues) + given_away
+    together = shared(jobs(number), *offers)
+    alone: dict[int | None, int] = {}
+    for _ in range(number):
+        (decision,), offers = decide(NEED, offers)
+        alone[decision.queue] = alone.get(decision.queue, 0) + 1
+    assert together == alone
