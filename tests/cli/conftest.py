@@ -2,8 +2,6 @@
 
 import asyncio
 import re
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from datetime import timedelta
@@ -19,6 +17,7 @@ from prodchain.broker.models import TokenKind
 from prodchain.cli.main import main
 
 from .other_end import Broker, serving
+from .served import started
 
 
 class Ran(NamedTuple):
@@ -81,15 +80,16 @@ def real_broker(database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPat
     monkeypatch.setenv("PRODCHAIN_DATABASE_URL", database_url)
     monkeypatch.chdir(tmp_path)
     log = tmp_path / "server.log"
-    with log.open("wb") as output:
-        server = subprocess.Popen([sys.executable, "-m", "prodchain.broker.server"], stdout=output, stderr=output)
+    log.touch()
+    server = started(log)
     try:
         url = address_in(log)
         monkeypatch.setenv("PRODCHAIN_URL", url)
         yield url
     finally:
         server.terminate()
-        server.wait(timeout=20)
+        server.join(timeout=20)
+        assert server.exitcode is not None
 
 
 async def issue_tokens(database_url: str, folder: Path) -> None:

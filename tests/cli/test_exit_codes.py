@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from prodchain.broker.client import Client
+from prodchain.cli.options import Chosen
 
 from .conftest import Run
 from .other_end import Broker
@@ -104,7 +105,7 @@ def test_a_server_that_does_not_answer_in_time_exits_6(
 ) -> None:
     silent = socket.create_server(("127.0.0.1", 0))
     monkeypatch.setenv("PRODCHAIN_URL", f"http://127.0.0.1:{silent.getsockname()[1]}")
-    monkeypatch.setattr(Client.from_settings.__func__, "__kwdefaults__", {"role": "user", "timeout_s": 0.1})
+    monkeypatch.setattr(Chosen.client, "__kwdefaults__", {"timeout_s": 0.1})
     with silent:
         ran = run("ls")
     assert (ran.code, "[timed-out]" in ran.err) == (6, True)
