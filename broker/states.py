@@ -41,6 +41,8 @@ ON_PILOT = (_J.SENT, _J.STARTING, _J.RUNNING, _J.HOLDING)
 """A pilot has the job and keeps its lease alive."""
 WAITING = (_J.DEFINED, _J.ASSIGNED, _J.ACTIVATED)
 """The job is not with a pilot yet."""
+AT_QUEUE = (_J.ASSIGNED, _J.ACTIVATED)
+"""The job waits at a queue: for its inputs, or for a pilot."""
 MADE = (_J.TRANSFERRING, _J.FINISHED)
 """The outputs are in the output dataset: such a job cannot be undone, or its events would be made twice."""
 JOB_FINAL = (_J.FINISHED, _J.FAILED, _J.CANCELLED, _J.CLOSED)

@@ -1,16 +1,21 @@
-"""Jobs: listed, explained, read along, killed."""
+"""Jobs: listed, explained, read along, steered."""
 
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import StreamingResponse
+from pydantic import Field
 
-from .. import job_views, jobs, task_views, tasks, why
+from .. import job_orders, job_views, jobs, task_views, tasks, why
+from ..database import Connection
 from ..states import JobState
+from ..tokens import Caller
 from .documents import EventView, JobView, Page
+from .ordering import ANSWER, Order, Plain, carried_out
 from .parameters import LARGEST_ID, AfterId, Id, Limit, Word
 from .parts import Document, Read, Write, page, parts_of
-from .policies import READER, User, only_own
+from .policies import READER, User, actor_of, may_steer
+from .task_orders import ReassignOrder
 
 router = APIRouter(prefix="/api/jobs", tags=["jobs"])
 
@@ -69,9 +74,33 @@ async def log(
     return StreamingResponse(pieces, media_type="text/plain; charset=utf-8")
 
 
-@router.post("/{id}/kill", summary="Cancel a job wherever it is", responses={200: {"model": JobView}})
-async def kill(id: Id, caller: User, conn: Write) -> Document:  # noqa: A002
-    job = await jobs.get(conn, id)
-    only_own(caller, (await tasks.get(conn, job.task_id)).owner, f"job {id}")
-    await jobs.kill(conn, id, f"user:{caller.subject}", f"killed by {caller.subject}")
-    return Document(await job_views.job(conn, id))
+class PriorityOrder(Order):
+    priority: int = Field(ge=0, le=100_000)
+
+
+async def _may(conn: Connection, caller: Caller, job_id: int) -> str:
+    task = await tasks.get(conn, (await jobs.get(conn, job_id)).task_id)
+    await may_steer(conn, caller, task.owner, task.group_name, f"job {job_id}")
+    return actor_of(caller)
+
+
+@router.post("/{id}/kill", summary="Cancel a job wherever it is", responses=ANSWER)
+async def kill(id: Id, order: Plain, caller: User, conn: Write) -> Document:  # noqa: A002
+    actor = await _may(conn, caller, id)
+    return await carried_out(conn, order, lambda: job_orders.kill(conn, id, actor, order.reason))
+
+
+@router.post("/{id}/reassign", summary="Let the brokerage decide anew on a job that waits", responses=ANSWER)
+async def reassign(id: Id, order: ReassignOrder | None, caller: User, conn: Write) -> Document:  # noqa: A002
+    """``to`` a queue or site, else for another queue than its present one."""
+    actor, order = await _may(conn, caller, id), order or ReassignOrder()
+    to = order.to
+    return await carried_out(conn, order, lambda: job_orders.reassign(conn, id, to, actor, order.reason))
+
+
+@router.post("/{id}/priority", summary="Move a job that waits up or down", responses=ANSWER)
+async def prioritise(id: Id, order: PriorityOrder, caller: User, conn: Write) -> Document:  # noqa: A002
+    actor = await _may(conn, caller, id)
+    return await carried_out(
+        conn, order, lambda: job_orders.prioritise(conn, id, order.priority, actor, order.reason)
+    )

@@ -17,6 +17,8 @@ from fastapi import Depends, Request
 from fastapi.openapi.models import HTTPBearer
 from fastapi.security.base import SecurityBase
 
+from .. import groups
+from ..database import Connection
 from ..errors import Forbidden
 from ..models import TokenKind
 from ..tokens import Caller, TokenMissing, TokenUnknown
@@ -101,6 +103,17 @@ READER = Depends(Access(Policy.READER))
 User = Annotated[Caller, Depends(Access(Policy.USER))]
 PilotCaller = Annotated[Caller, Depends(Access(Policy.PILOT))]
 Admin = Annotated[Caller, Depends(Access(Policy.ADMIN))]
+
+
+def actor_of(caller: Caller) -> str:
+    """As stories and the journal name who did something."""
+    return f"user:{caller.subject}"
+
+
+async def may_steer(conn: Connection, caller: Caller, owner: str, group: str, what: str) -> None:
+    """Owners steer their tasks, leaders those of their group, admins all."""
+    if not (group and caller.kind is TokenKind.USER and await groups.leads(conn, group, caller.subject)):
+        only_own(caller, owner, what)
 
 
 def only_own(caller: Caller, owner: str, what: str) -> None:

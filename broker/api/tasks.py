@@ -1,16 +1,16 @@
-"""Tasks: submitted, followed, explained, killed, tried again."""
+"""Tasks: submitted, followed, explained; orders for them are in task_orders."""
 
 from typing import Annotated
 
 from fastapi import APIRouter, Query
 
-from .. import task_views, tasks, why
+from .. import groups, submission, task_views, throttling, why
 from ..requests import TaskRequest
 from ..states import TaskState
-from .documents import EventView, Page, TaskView
+from .documents import EventView, Page, SubmittedView, TaskView
 from .parameters import AfterId, Id, Limit, Word
 from .parts import Document, Read, Write, page
-from .policies import READER, User, only_own
+from .policies import READER, User
 
 router = APIRouter(prefix="/api/tasks", tags=["tasks"])
 
@@ -18,13 +18,18 @@ State = Annotated[TaskState | None, Query()]
 
 
 @router.post(
-    "", status_code=201, summary="Submit a task", responses={201: {"model": TaskView}, 200: {"model": TaskView}}
+    "",
+    status_code=201,
+    summary="Submit a task",
+    responses={201: {"model": SubmittedView}, 200: {"model": SubmittedView}},
 )
 async def submit(request: TaskRequest, caller: User, conn: Write) -> Document:
     """201 if the task is new, 200 if the same request came before, 409 if the output belongs to other work."""
-    task, created = await tasks.submit(conn, request, caller.subject)
+    await groups.check(conn, caller.subject, request.group, caller)
+    task, created = await submission.submit(conn, request, caller.subject)
     assert task.id is not None
-    return Document(await task_views.task(conn, task.id), 201 if created else 200)
+    notice = await throttling.admit(conn, task) if created else ""
+    return Document(await task_views.task(conn, task.id) | {"notice": notice}, 201 if created else 200)
 
 
 @router.get("", dependencies=[READER], summary="Tasks, newest first", responses={200: {"model": Page[TaskView]}})
@@ -52,17 +57,3 @@ async def explain(id: Id, conn: Read) -> Document:  # noqa: A002
 )
 async def story(id: Id, conn: Read, limit: Limit = 1000, after: AfterId = None) -> Document:  # noqa: A002
     return page(await task_views.task_story(conn, id, limit=limit, after=after))
-
-
-@router.post("/{id}/kill", summary="Abort a task and cancel its jobs", responses={200: {"model": TaskView}})
-async def kill(id: Id, caller: User, conn: Write) -> Document:  # noqa: A002
-    only_own(caller, (await tasks.get(conn, id)).owner, f"task {id}")
-    await tasks.kill(conn, id, f"user:{caller.subject}", f"killed by {caller.subject}")
-    return Document(await task_views.task(conn, id))
-
-
-@router.post("/{id}/retry", summary="New attempts for what failed", responses={200: {"model": TaskView}})
-async def retry(id: Id, caller: User, conn: Write) -> Document:  # noqa: A002
-    only_own(caller, (await tasks.get(conn, id)).owner, f"task {id}")
-    await tasks.retry(conn, id, f"user:{caller.subject}")
-    return Document(await task_views.task(conn, id))

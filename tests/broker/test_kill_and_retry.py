@@ -2,7 +2,7 @@
 
 import pytest
 
-from prodchain.broker import jobs, leases, placement, tasks, watching
+from prodchain.broker import job_orders, leases, orders, placement, tasks, watching
 from prodchain.broker.bunches import Pace
 from prodchain.broker.errors import WrongState
 from prodchain.pilot_agent.messages import Update
@@ -14,10 +14,10 @@ async def test_outputs_on_their_way_outlive_the_kill_and_are_not_made_again(worl
     task = await world.submit(evgen(events=50))
     await world.agents()
     assert await world.run_one("B-BATCH") is not None
-    await inside(world.pool, tasks.kill, task.id, "user:ann", "no need")
+    await inside(world.pool, orders.kill, task.id, "user:ann", "no need")
     assert sorted(await world.states(task)) == ["cancelled", "transferring"]
 
-    await inside(world.pool, tasks.retry, task.id, "user:ann")
+    await inside(world.pool, orders.retry, task.id, "user:ann")
     await world.run_all()
     assert sorted(await world.states(task)) == ["cancelled", "finished", "finished"]
     assert await world.value("SELECT state || events FROM dataset WHERE id = $1", task.output_id) == "closed50"
@@ -31,13 +31,13 @@ async def test_a_job_whose_outputs_are_registered_cannot_be_killed(world: World)
     spec = await world.run_one("B-BATCH")
     assert spec is not None
     with pytest.raises(WrongState, match="transferring already"):
-        await inside(world.pool, jobs.kill, spec.job, "user:ann", "no need")
+        await inside(world.pool, job_orders.kill, spec.job, "user:ann", "no need")
 
 
 async def test_an_attempt_defined_during_the_kill_is_swept_or_taken_back_by_a_retry(world: World) -> None:
     task = await world.submit(evgen(events=50))
     await world.agents()
-    await inside(world.pool, tasks.kill, task.id, "user:ann", "no need")
+    await inside(world.pool, orders.kill, task.id, "user:ann", "no need")
     again = await world.value("SELECT id FROM job WHERE number = 1")
     await world.pool.execute(
         "INSERT INTO job (task_id, number, attempt, work) SELECT task_id, number, 2, work FROM job WHERE id = $1",
@@ -45,7 +45,7 @@ async def test_an_attempt_defined_during_the_kill_is_swept_or_taken_back_by_a_re
     )
     assert await inside(world.pool, watching.left_behind) == [task.id]
     assert await inside(world.pool, placement.place, task.id, Pace(1.0, 30.0)) == 0
-    await inside(world.pool, tasks.retry, task.id, "user:ann")
+    await inside(world.pool, orders.retry, task.id, "user:ann")
     assert await inside(world.pool, watching.sweep, task.id) == 0
     await world.run_all()
     assert await world.value("SELECT max(attempt) FROM job") == 2
@@ -63,7 +63,7 @@ async def test_a_task_that_is_done_at_its_second_try_wakes_the_tasks_that_wait_f
     assert await world.value("SELECT state FROM task WHERE id = $1", first.id) == "finished"
     assert await world.states(second) == []
 
-    await inside(world.pool, tasks.retry, first.id, "user:ann")
+    await inside(world.pool, orders.retry, first.id, "user:ann")
     await world.run_all()
     assert await world.value("SELECT string_agg(state, ' ') FROM task") == "done done"
     assert await world.states(second) == ["finished"]
