@@ -5,7 +5,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
-from prodchain.broker import jobs, tasks, watching
+from prodchain.broker import job_orders, orders, watching
 from prodchain.broker.errors import WrongState
 from prodchain.broker.models import Task
 from prodchain.catalog import deletion, purging, replicas
@@ -150,18 +150,18 @@ class Play:
 
     async def kill_task(self, n: int) -> None:
         if self.tasks:
-            await inside(self.world.pool, tasks.kill, self.tasks[n % len(self.tasks)].id, "user:ann", "no need")
+            await inside(self.world.pool, orders.kill, self.tasks[n % len(self.tasks)].id, "user:ann", "no need")
 
     async def retry_task(self, n: int) -> None:
         with suppress(WrongState):
             if self.tasks:
-                await inside(self.world.pool, tasks.retry, self.tasks[n % len(self.tasks)].id, "user:ann")
+                await inside(self.world.pool, orders.retry, self.tasks[n % len(self.tasks)].id, "user:ann")
 
     async def kill_job(self, n: int) -> None:
         rows = await self.world.fetch("SELECT id FROM job ORDER BY id DESC")
         with suppress(WrongState):
             if rows:
-                await inside(self.world.pool, jobs.kill, rows[n % len(rows)]["id"], "user:ann", "no need")
+                await inside(self.world.pool, job_orders.kill, rows[n % len(rows)]["id"], "user:ann", "no need")
 
     async def over(self, _: int) -> None:
         """A day has gone by: dispatch datasets whose jobs are over go, and what they brought becomes a cache."""

@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from prodchain.broker import tasks, why
+from prodchain.broker import orders, why
 from prodchain.broker.database import Connection
 from prodchain.broker.errors import BadRequest
 from prodchain.broker.models import Task
@@ -64,12 +64,12 @@ async def test_deleted_data_is_neither_read_nor_made_again_by_its_name(world: Wo
     first = await world.submit(evgen())
     await world.run_all()
     killed = await world.submit(sim())
-    await inside(world.pool, tasks.kill, killed.id, "user:ann", "no need")
+    await inside(world.pool, orders.kill, killed.id, "user:ann", "no need")
     await delete(world, first.output_id)
     with pytest.raises(DatasetDeleted):
         await world.submit(sim(output="mc26.700001.Z.simul.HITS.v2"))
     with pytest.raises(DatasetDeleted):
-        await inside(world.pool, tasks.retry, killed.id, "user:ann")
+        await inside(world.pool, orders.retry, killed.id, "user:ann")
 
 
 async def test_a_task_reads_the_version_that_it_names(world: World) -> None:
