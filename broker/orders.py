@@ -9,7 +9,8 @@ from typing import Any
 
 from prodchain.catalog import datasets
 
-from . import journal, merging, order_slices
+from . import incremental, journal, merging, order_slices
+from .asks import ask_of
 from .database import Connection
 from .errors import WrongState
 from .journal import Outcome
@@ -108,27 +109,54 @@ async def finish(conn: Connection, task_id: int, actor: str, reason: str = "") -
 async def retry(conn: Connection, task_id: int, actor: str, reason: str = "", *, new_inputs: bool = False) -> Outcome:
     """Give every piece of work that failed for good (or was cancelled) a new attempt; go on where it was ended early.
 
-    What is made stays made, also what still travels: a piece has one attempt in the output dataset at most.
+    What is made stays made, also what still travels: a piece has one attempt in the output dataset at most. With
+    ``new_inputs`` also files that joined the input since become jobs.
     """
     task = await get(conn, task_id, lock=True)
-    if task.state not in RETRIABLE:
+    if new_inputs:
+        before, task = task, await incremental.extend(conn, task_id, actor)
+    elif task.state in RETRIABLE:
+        before, task = task, await _again(conn, task, actor, reason)
+    else:
         raise WrongState(
             f"task {task_id} is {task.state}: there is nothing to retry",
             object=f"task {task_id}",
             hint="retry works on failed, finished (partly), aborted and exhausted tasks",
         )
+    lost = 0
+    for part in await family(conn, task):
+        lost += await _lost(conn, part)
+        if part.state not in TASK_FINAL:
+            await order_slices.begin(conn, part, "retry", actor, "task retry")
+    await wake(conn)
+    changes: dict[str, list[Any]] = {"state": [before.state, task.state]}
+    if before.ending:
+        changes["ending"] = [True, False]
+    if before.input_id != task.input_id:
+        changes["input"] = [await _did(conn, before.input_id), await _did(conn, task.input_id)]
+    jobs = {JobState.DEFINED.value: lost} if lost else {}
+    return await journal.enter(conn, Outcome("retry", f"task {task_id}", changes, jobs), actor, reason)
+
+
+async def _again(conn: Connection, task: Task, actor: str, reason: str) -> Task:
+    """Bring a task back that is over or was given up, and the one that merges for it."""
     for dataset_id in filter(None, (task.input_id, task.output_id)):
         datasets.refuse_deleted(await datasets.by_id(conn, dataset_id))
     lost = await _lost(conn, task)
-    changes = {"state": [task.state, TaskState.RUNNING]} | ({"ending": [True, False]} if task.ending else {})
-    await conn.execute("UPDATE task SET ending = false WHERE id = $1", task_id)
-    await move(
-        conn, task_id, TaskState.RUNNING, actor, words(f"retry of {lost} jobs", actor, reason, by="ordered by")
+    await conn.execute("UPDATE task SET ending = false WHERE id = $1", task.id)
+    for part in await family(conn, task):
+        if part.id != task.id:
+            await merging.go_on(conn, part, "its parent is tried again")
+    ask = ask_of(task)
+    scouting = task.state == TaskState.EXHAUSTED and task.numbers <= ask.scouts and not task.generated
+    state = TaskState.SCOUTING if scouting else TaskState.RUNNING
+    return await move(
+        conn, number(task), state, actor, words(f"retry of {lost} jobs", actor, reason, by="ordered by")
     )
-    await order_slices.begin(conn, task, "retry", actor, "task retry")
-    await wake(conn)
-    jobs = {JobState.DEFINED.value: lost} if lost else {}
-    return await journal.enter(conn, Outcome("retry", f"task {task_id}", changes, jobs), actor, reason)
+
+
+async def _did(conn: Connection, dataset_id: int | None) -> str | None:
+    return None if dataset_id is None else datasets.versioned(await datasets.by_id(conn, dataset_id))
 
 
 async def count(conn: Connection, task_id: int, states: Sequence[JobState]) -> dict[str, int]:

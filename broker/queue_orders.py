@@ -35,7 +35,8 @@ async def order(conn: Connection, name: str, status: QueueStatus, actor: str, re
     await conn.execute(
         """
         INSERT INTO queue_health AS h (queue_id, ordered, health, reason) VALUES ($1, $2, $3, $4)
-        ON CONFLICT (queue_id) DO UPDATE SET ordered = $2, health = $3, reason = $4, since = now(),
+        ON CONFLICT (queue_id) DO UPDATE SET ordered = $2, health = $3, since = now(),
+            reason = CASE WHEN $3 = 'good' THEN $4 ELSE h.reason END,
             strikes = CASE WHEN $3 = 'good' THEN 0 ELSE h.strikes END,
             canary = CASE WHEN $3 = 'good' THEN NULL ELSE h.canary END,
             next_at = CASE WHEN $3 = 'good' THEN NULL ELSE h.next_at END

@@ -260,3 +260,44 @@ async def test_a_kill_overtakes_what_is_left_of_other_orders(world: World, monke
     assert [row["verb"] for row in await world.fetch("SELECT verb FROM open_order")] == ["kill"]
     await world.agents()
     assert set(await world.states(task)) == {"cancelled"}
+
+
+async def test_scouts_that_failed_are_tried_again_as_scouts_or_left_behind(world: World) -> None:
+    for order, after in ((orders.retry, "scouting"), (orders.resume, "running")):
+        task = await placed(world, scouts=2, max_attempts=1, output=f"mc26.{after}.Z.evgen.EVNT.v1")
+        for queue in ("A-BATCH", "B-BATCH"):
+            while (spec := await world.acquire(queue)) is not None:
+                await world.report(queue, "p1", Update(spec.job, "failed", error="no release"))
+        await world.agents()
+        assert await state(world, task) == "exhausted"
+        assert (await give(world, order, task.id, ANN)).changes == {"state": ["exhausted", after]}
+        assert await world.value("SELECT bool_and(scout) FROM job WHERE task_id = $1", task.id)
+        await world.run_all()
+        assert await state(world, task) == ("done" if after == "scouting" else "finished")
+
+
+async def test_a_merging_task_is_steered_with_its_parent(world: World) -> None:
+    merge = {"command": ["Merge_tf.py", "{inputs}", "{output}"], "files_per_job": 2}
+    task = await placed(world, merge=merge)
+    child = await world.value("SELECT id FROM task WHERE parent_id = $1", task.id)
+    paused = await give(world, orders.pause, task.id, ANN)
+    assert set(paused.changes) == {"state", f"state of task {child}"}
+    await give(world, orders.resume, task.id, ANN)
+    await give(world, task_changes.change, task.id, {"priority": 7}, ANN)
+    assert await world.value("SELECT array_agg(DISTINCT priority) FROM task") == [7]
+    await give(world, orders.kill, task.id, ANN)
+    assert await world.value("SELECT array_agg(DISTINCT state) FROM task") == ["aborted"]
+    await give(world, orders.retry, task.id, ANN)
+    await world.run_all()
+    assert await world.value("SELECT array_agg(DISTINCT state) FROM task") == ["done"]
+    assert await world.value("SELECT files FROM dataset WHERE id = $1", task.output_id) == 2
+
+
+async def test_a_retry_with_new_inputs_says_what_it_goes_on_with(world: World) -> None:
+    await world.submit(evgen(events=50))
+    second = await world.submit(sim())
+    await world.run_all()
+    assert await state(world, second) == "done"
+    with pytest.raises(WrongState, match="nothing has joined"):
+        await give(world, orders.retry, second.id, ANN, new_inputs=True)
+    assert await entries(world) == []
