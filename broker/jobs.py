@@ -59,14 +59,19 @@ async def define(
     spared: int = 0,
 ) -> None:
     """Insert jobs for pieces of work, each with its attempt number; they get the task's share."""
-    rows = await conn.fetch(
+    reads = [(work.number, file) for work, _ in works for file in work.reads]
+    await conn.execute(
         """
-        INSERT INTO job (task_id, number, attempt, priority, events, work, actor, reason,
-                         share_id, requirement_id, scout, avoid, spared)
-        SELECT $1, number, attempt, $2, new.events, work, $3, $4, t.share_id, $9, $10, $11, $12
-        FROM unnest($5::int[], $6::int[], $7::bigint[], $8::jsonb[]) AS new (number, attempt, events, work)
-        JOIN task t ON t.id = $1
-        RETURNING id, number
+        WITH made AS (
+            INSERT INTO job (task_id, number, attempt, priority, events, work, actor, reason,
+                             share_id, requirement_id, scout, avoid, spared)
+            SELECT $1, number, attempt, $2, new.events, work, $3, $4, t.share_id, $9, $10, $11, $12
+            FROM unnest($5::int[], $6::int[], $7::bigint[], $8::jsonb[]) AS new (number, attempt, events, work)
+            JOIN task t ON t.id = $1
+            RETURNING id, number
+        )
+        INSERT INTO job_input (job_id, file_id)
+        SELECT made.id, file FROM unnest($13::int[], $14::bigint[]) AS reads (number, file) JOIN made USING (number)
         """,
         task_id,
         priority,
@@ -80,12 +85,7 @@ async def define(
         scout,
         list(avoid),
         spared,
-    )
-    ids = {row["number"]: row["id"] for row in rows}
-    reads = [(ids[work.number], file) for work, _ in works for file in work.files]
-    await conn.execute(
-        "INSERT INTO job_input (job_id, file_id) SELECT * FROM unnest($1::bigint[], $2::bigint[])",
-        [job for job, _ in reads],
+        [number for number, _ in reads],
         [file for _, file in reads],
     )
 

@@ -1,9 +1,8 @@
 """How work is cut into jobs: pure functions, every event (or file) in exactly one piece."""
 
-from bisect import bisect_right
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from itertools import accumulate, groupby, islice
+from dataclasses import dataclass, field
+from itertools import groupby, islice
 from typing import Any, NamedTuple
 
 FILES = 10_000
@@ -236,52 +235,3 @@ def in_turn(files: Sequence[int], each: int, number: int) -> tuple[int, ...]:
     """The files of a secondary input that the piece of that number gets, ``each`` of them: all are used alike."""
     first = (number - 1) * each
     return tuple(files[(first + index) % len(files)] for index in range(min(each, len(files))))
-
-
-def halve(work: Work, events_of: Mapping[int, int], number: int) -> tuple[Work, Work] | None:
-    """Both halves of a piece, the second with the new ``number``; none for one that cannot be smaller.
-
-    ``events_of`` tells the events of its files. A piece of several whole files is divided between files.
-    """
-    if not work.files:
-        return _halve_events(work, number)
-    ends = list(accumulate(events_of[file] for file in work.files))
-    whole = work.skip == 0 and work.events == ends[-1]
-    if whole and len(work.files) > 1:
-        middle = len(work.files) // 2
-        events = ends[middle - 1]
-        return (
-            replace(work, files=work.files[:middle], events=events),
-            replace(work, files=work.files[middle:], events=work.events - events, number=number),
-        )
-    if work.events < 2:
-        return None
-    events = work.events // 2
-    cut = work.skip + events
-    # The first half ends in the file that has the event before the cut, the second begins in that which has the one
-    # after it.
-    last, first = bisect_right(ends, cut - 1), bisect_right(ends, cut)
-    return (
-        replace(work, files=work.files[: last + 1], events=events),
-        replace(
-            work,
-            number=number,
-            files=work.files[first:],
-            skip=cut - (ends[first - 1] if first else 0),
-            events=work.events - events,
-        ),
-    )
-
-
-def _halve_events(work: Work, number: int) -> tuple[Work, Work] | None:
-    if work.events < 2:
-        return None
-    events = work.events // 2
-    second = replace(
-        work,
-        number=number,
-        events=work.events - events,
-        first_event=work.first_event + events,
-        seed=work.seed - work.number + number,
-    )
-    return replace(work, events=events), second

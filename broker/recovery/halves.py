@@ -1,7 +1,9 @@
 """A piece of work cut in two, for a retry with less: every event is in one of the halves."""
 
+from bisect import bisect_right
 from collections.abc import Mapping
 from dataclasses import replace
+from itertools import accumulate
 
 from ..splitting import Work
 
@@ -20,13 +22,24 @@ def halve(work: Work, number: int, events_of: Mapping[int, int], *, by_events: b
         half = (work.events + 1) // 2
         second = replace(work, number=number, events=work.events - half)
         if work.files:
-            second = replace(second, skip=work.skip + half)
-        else:  # event generation: the seed goes by the number
-            second = replace(second, first_event=work.first_event + half, seed=work.seed - work.number + number)
+            return _between_events(work, second, half, events_of)
+        # event generation: the seed goes by the number
+        second = replace(second, first_event=work.first_event + half, seed=work.seed - work.number + number)
         return replace(work, events=half), second
     middle = (len(work.files) + 1) // 2
     first, rest = work.files[:middle], work.files[middle:]
     return (
         replace(work, files=first, events=sum(events_of[file] for file in first)),
         replace(work, number=number, files=rest, events=sum(events_of[file] for file in rest)),
+    )
+
+
+def _between_events(work: Work, second: Work, half: int, events_of: Mapping[int, int]) -> tuple[Work, Work]:
+    """Each with the files that it has events of: the one with the event before the cut may be that with the next."""
+    ends = list(accumulate(events_of[file] for file in work.files))
+    cut = work.skip + half
+    last, first = bisect_right(ends, cut - 1), bisect_right(ends, cut)
+    return (
+        replace(work, files=work.files[: last + 1], events=half),
+        replace(second, files=work.files[first:], skip=cut - (ends[first - 1] if first else 0)),
     )
