@@ -21,18 +21,22 @@ from prodchain.catalog.rucio import recorder
 from prodchain.catalog.rucio.client import Client
 from prodchain.catalog.stager import Stager
 
-from . import generation, hooks, leases, placement, watching
+from . import decisions, generation, hooks, leases, order_slices, throttling, watchdogs, watching
 from .bunches import Pace
 from .database import Connection, Pool, connect, listen
 from .errors import BrokerError
+from .patience import Placer
 from .settings import Settings, load
 
 log = logging.getLogger("prodchain.agents")
 Step: TypeAlias = Callable[[], Awaitable[int]]
 IDLE_S = 1.0
 FOLD_S = 30.0
+STUCK_S = 5.0
+THROTTLE_S = 5.0
 STAGE_S = 5.0
 EXPIRE_S = 20.0
+FORGET_S = 60.0
 RECOUNT_S = 600.0
 """How often it asks whether a day has gone by."""
 
@@ -44,6 +48,7 @@ class Agents:
         self._pool = pool
         self._settings = settings
         self._mover = Mover(pool, f"{socket.gethostname()}:{os.getpid()}", settings.movers, settings.lease_s)
+        self._placer = Placer(Pace(settings.heartbeat_s, settings.lease_s))
         self._stopping = asyncio.Event()
         self._wake: dict[str, asyncio.Event] = {}
 
@@ -57,14 +62,19 @@ class Agents:
         listener = asyncio.create_task(listen(self._pool, "prodchain_work", self._heard, lambda: None))
         async with asyncio.TaskGroup() as group:
             group.create_task(self._loop("generate", self._each(generation.growing_tasks, generation.generate)))
-            group.create_task(self._loop("place", self._each(placement.waiting_tasks, self._place)))
+            group.create_task(self._loop("place", self._each(self._placer.due, self._placer.place)))
             group.create_task(self._loop("move", self._mover.step))
             group.create_task(self._loop("stage", Stager(self._pool).step, STAGE_S))
             group.create_task(self._loop("clean", self._mover.clean))
             group.create_task(self._loop("close", self._each(watching.ending, watching.complete)))
-            group.create_task(self._loop("watch", self._each(leases.expired, leases.reclaim)))
+            group.create_task(self._loop("watch", self._once(leases.reclaim)))
+            group.create_task(self._loop("stuck", self._once(self._stuck), STUCK_S))
             group.create_task(self._loop("sweep", self._each(watching.left_behind, watching.sweep)))
+            group.create_task(self._loop("orders", self._each(order_slices.unfinished, order_slices.carry_on)))
+            group.create_task(self._loop("throttle", self._once(throttling.throttle), THROTTLE_S))
             group.create_task(self._loop("fold", self._once(watching.fold), FOLD_S))
+            group.create_task(self._loop("forget", self._once(self._forget), FORGET_S))
+            group.create_task(self._loop("fold work", self._once(watching.fold_work), FOLD_S))
             group.create_task(self._loop("end wishes", self._each(withdrawals.expired, withdrawals.expire)))
             group.create_task(self._loop("queue", self._each(slices.wishes, slices.advance)))
             group.create_task(self._loop("fill versions", self._each(slices.versions, slices.fill)))
@@ -129,8 +139,11 @@ class Agents:
 
         return run
 
-    async def _place(self, conn: Connection, task_id: int) -> int:
-        return await placement.place(conn, task_id, Pace(self._settings.heartbeat_s, self._settings.lease_s))
+    async def _forget(self, conn: Connection) -> int:
+        return await decisions.forget(conn, self._settings.decisions_days)
+
+    async def _stuck(self, conn: Connection) -> int:
+        return await watchdogs.look(conn, self._settings)
 
     def _heard(self, payload: str) -> None:
         event = self._wake.get(payload)

@@ -18,11 +18,11 @@ from http.client import HTTPException
 from pathlib import Path
 from typing import Any, Self
 from urllib.error import HTTPError, URLError
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import quote, urlencode, urlsplit
 from urllib.request import OpenerDirector, ProxyHandler, Request, build_opener
 
-from .data_calls import DataCalls
 from .data_calls import Document as Document
+from .order_calls import OrderCalls
 
 BACK_OFF_S = (0.1, 0.3, 0.9)
 """Waits before a request is repeated; a broker that its supervisor starts again is back within about a second."""
@@ -59,7 +59,7 @@ def default_home() -> Path:
     return (Path(data) if data else Path.home() / ".local" / "share") / "prodchain"
 
 
-class Client(DataCalls):
+class Client(OrderCalls):
     """A connection to one broker on behalf of one token. Threads may share it."""
 
     def __init__(self, url: str, token: str | None, timeout_s: float = 30) -> None:
@@ -86,6 +86,14 @@ class Client(DataCalls):
         """Submit, or find again: the output dataset is the key."""
         return self._json("POST", "/api/tasks", body=request, again=True)
 
+    def try_task(self, request: Mapping[str, Any]) -> Document:
+        """What would become of a submission; nothing is done."""
+        return self._json("POST", "/api/tasks", {"dry_run": "true"}, body=request, again=True)
+
+    def replay(self, task: int, at: str | None = None) -> Document:
+        """The brokerage's decision about a task at a time (ISO 8601 with offset), made again from recorded facts."""
+        return self._json("GET", "/api/brokerage/replay", {"task": task, "at": at})
+
     def task(self, id: int) -> Document:  # noqa: A002
         return self._json("GET", f"/api/tasks/{id}")
 
@@ -93,12 +101,6 @@ class Client(DataCalls):
         self, *, state: str | None = None, step: str | None = None, run: str | None = None, limit: int | None = 100
     ) -> list[Document]:
         return list(self._pages("/api/tasks", {"state": state, "step": step, "run": run}, limit))
-
-    def kill_task(self, id: int) -> Document:  # noqa: A002
-        return self._json("POST", f"/api/tasks/{id}/kill", again=True)
-
-    def retry_task(self, id: int) -> Document:  # noqa: A002
-        return self._json("POST", f"/api/tasks/{id}/retry")
 
     def task_why(self, id: int) -> Document:  # noqa: A002
         return self._json("GET", f"/api/tasks/{id}/why")
@@ -122,9 +124,6 @@ class Client(DataCalls):
     ) -> list[Document]:
         asked = {"task": task, "state": state, "queue": queue, "site": site}
         return list(self._pages("/api/jobs", asked, limit))
-
-    def kill_job(self, id: int) -> Document:  # noqa: A002
-        return self._json("POST", f"/api/jobs/{id}/kill", again=True)
 
     def job_why(self, id: int) -> Document:  # noqa: A002
         return self._json("GET", f"/api/jobs/{id}/why")
@@ -154,6 +153,19 @@ class Client(DataCalls):
 
     def site_history(self, *, limit: int | None = 20) -> list[Document]:
         return list(self._pages("/api/sites/history", {}, limit))
+
+    # Shares
+
+    def shares(self, *, days: int | None = None) -> list[Document]:
+        return list(self._pages("/api/shares", {"days": days}, None))
+
+    def apply_shares(self, text: str, reason: str = "", *, dry_run: bool = False) -> Document:
+        body = {"text": text, "reason": reason, "dry_run": dry_run}
+        return self._json("POST", "/api/shares/apply", body=body)
+
+    def set_share(self, name: str, value: float, reason: str = "", *, dry_run: bool = False) -> Document:
+        body = {"value": value, "reason": reason, "dry_run": dry_run}
+        return self._json("POST", f"/api/shares/{quote(name, safe='')}/set", body=body)
 
     # Rules for failed jobs
 

@@ -2,14 +2,15 @@
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import Any, NamedTuple
 
 from prodchain.catalog import datasets, files, holds, subscriptions
 from prodchain.catalog.models import DatasetKind
 from prodchain.catalog.names import Did, dispatch_name, parse_did
 from prodchain.pilot_agent.messages import encode
 
+from . import workquotas
 from .asks import ask_of
 from .brokerage import plugins
 from .brokerage.decide import decide
@@ -34,20 +35,38 @@ PLACING = (TaskState.READY, TaskState.SCOUTING, TaskState.RUNNING)
 
 @dataclass
 class Outcome:
-    """What became of a task's jobs: how many were placed, what was decided, and the queues as they are after it."""
+    """What became of a task's jobs: how many were placed, what was decided, the queues before and after it."""
 
     placed: int = 0
     decisions: list[tuple[Need, Decision]] = field(default_factory=list)
+    before: list[Offer] = field(default_factory=list)
     offers: list[Offer] = field(default_factory=list)
 
 
+class Waiting(NamedTuple):
+    """A task with jobs to place: the newest of them, and a mark that changes with the task's row."""
+
+    id: int
+    newest: int
+    version: str
+
+
 async def waiting_tasks(conn: Connection) -> list[int]:
-    """Those of throttled tasks wait on: their owner has no room for them."""
-    return await tasks_with_unplaced(conn, PLACING, throttled=False)
+    return [task.id for task in await waiting(conn)]
 
 
-async def tasks_with_unplaced(conn: Connection, states: Sequence[TaskState], *, throttled: bool = True) -> list[int]:
-    """Tasks in one of the states that have jobs to place; hops over the index, however many jobs each has."""
+async def waiting(conn: Connection) -> list[Waiting]:
+    """Tasks that the brokerage may be asked about; throttled ones wait on, for their owner has no room for them."""
+    return await _unplaced(conn, PLACING, throttled=False)
+
+
+async def tasks_with_unplaced(conn: Connection, states: Sequence[TaskState]) -> list[int]:
+    """Tasks in one of the states that have jobs to place."""
+    return [task.id for task in await _unplaced(conn, states, throttled=True)]
+
+
+async def _unplaced(conn: Connection, states: Sequence[TaskState], *, throttled: bool) -> list[Waiting]:
+    """Hops over the index, however many jobs each task has."""
     rows = await conn.fetch(
         """
         WITH RECURSIVE waiting AS (
@@ -56,14 +75,15 @@ async def tasks_with_unplaced(conn: Connection, states: Sequence[TaskState], *, 
             SELECT (SELECT min(u.task_id) FROM unplaced u WHERE u.task_id > w.id) FROM waiting w
             WHERE w.id IS NOT NULL
         )
-        SELECT t.id FROM waiting JOIN task t USING (id)
+        SELECT t.id, (SELECT max(job_id) FROM unplaced u WHERE u.task_id = t.id) AS newest, t.xmin::text AS version
+        FROM waiting JOIN task t USING (id)
         WHERE t.state = ANY($1) AND ($2 OR NOT t.ending AND t.throttled = '')
         ORDER BY t.priority DESC, t.id LIMIT 1000
         """,
         states,
         throttled,
     )
-    return [row["id"] for row in rows]
+    return [Waiting(**dict(row)) for row in rows]
 
 
 async def place(conn: Connection, task_id: int, pace: Pace) -> int:
@@ -99,7 +119,7 @@ async def preview(conn: Connection, task: Task, pace: Pace) -> Outcome:
     """Where the task's first jobs would go; nothing is done."""
     bunch = await _bunch(conn, task, pace)
     if not bunch.jobs:
-        return Outcome(offers=await offers(conn))
+        return Outcome()
     return (await _decided(conn, bunch, task))[0]
 
 
@@ -107,12 +127,17 @@ async def _decided(conn: Connection, bunch: Bunch, task: Task) -> tuple[Outcome,
     """The decisions, and all that they rest on."""
     start = await offers(conn)
     rules, names = plugins.installed()
-    outcome = Outcome(offers=start)
+    cores = await workquotas.room(conn, task.owner, task.group_name)
+    outcome = Outcome(before=start, offers=start)
     needs = []
     for need in bunch.needs(task):
+        if cores is not None:
+            need = replace(need, room=cores // need.cores)  # noqa: PLW2901
         needs.append(need)
         decisions, outcome.offers = decide(need, outcome.offers, rules)
         outcome.decisions += [(need, decision) for decision in decisions]
+        if cores is not None:
+            cores -= need.cores * sum(len(made.jobs) for made in decisions if made.queue is not None)
     return outcome, Round(tuple(needs), tuple(start), names)
 
 

@@ -41,6 +41,15 @@ class Settings(BaseSettings):
     public_read: bool = Field(True, description="Whether pages and lists can be read without a token.")
     lease_s: float = Field(15, gt=0, description="Seconds of a pilot's silence after which its job is lost.")
     heartbeat_s: float = Field(3, gt=0, description="Seconds between two reports of a pilot.")
+    sent_s: float = Field(300, gt=0, description="Seconds that a pilot may have a job without starting it.")
+    starting_s: float = Field(7200, gt=0, description="Seconds that a pilot may fetch a job's inputs.")
+    overtime_s: float = Field(1800, gt=0, description="Seconds beyond a job's wall time before it counts as stuck.")
+    holding_s: float = Field(7200, gt=0, description="Seconds that a pilot may store a job's outputs.")
+    decisions_days: float = Field(
+        30,
+        ge=0,
+        description="Days that the brokerage's rounds and refusals are kept: so far back it can be replayed.",
+    )
     movers: int = Field(8, ge=1, le=256, description="Files that the agents move at the same time.")
     prefect_port: int = Field(0, ge=0, le=65535, description="Port of the Prefect server; 0: a free one, kept.")
     prefect_api_url: str = Field("", description="API of a Prefect server of yours; if empty, one is started.")

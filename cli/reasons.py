@@ -16,6 +16,13 @@ VERDICTS = (
 )
 
 
+def show_decisions(decisions: list[Document]) -> None:
+    """A sentence for each, below it the table of verdicts."""
+    for decision in decisions:
+        print(f"{decision['jobs']} jobs: {decision['reason']}")
+        _show_verdicts(decision["verdicts"])
+
+
 def show_why(why: Document) -> None:
     """The sentences first, below each what to do; then the table of verdicts."""
     if chosen().json:
@@ -26,7 +33,10 @@ def show_why(why: Document) -> None:
         print(reason["what"])
         if reason["remedy"]:
             print(f"  do: {reason['remedy']}")
-    verdicts = why["verdicts"]
+    _show_verdicts(why["verdicts"])
+
+
+def _show_verdicts(verdicts: list[Document]) -> None:
     if verdicts and on_terminal():
         print()
         draw_table(verdicts, VERDICTS)

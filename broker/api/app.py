@@ -14,6 +14,7 @@ from prodchain.pilot_agent.zipapp import build_zipapp
 from .. import hooks, leases
 from ..connections import connection
 from ..database import LOST, Pool
+from ..heartbeats import Heartbeats
 from ..matching.dispatcher import Dispatcher
 from ..monitor.assets import assets
 from ..monitor.routes import routes as pages
@@ -21,6 +22,7 @@ from ..settings import Settings
 from ..tokens import Tokens
 from ..views import PoolViews
 from . import (
+    brokerage,
     dataset_changes,
     dataset_copies,
     datasets,
@@ -34,6 +36,7 @@ from . import (
     quotas,
     replicas,
     rules,
+    shares,
     sites,
     storage_checks,
     storages,
@@ -60,6 +63,7 @@ PARTS = (
         tasks,
         task_orders,
         jobs,
+        brokerage,
         queues,
         quotas,
         groups,
@@ -71,7 +75,7 @@ PARTS = (
         uploads,
         replicas,
     ),
-    *(sites, storages, storage_checks, pilot, operations, rules),
+    *(sites, storages, storage_checks, pilot, operations, rules, shares),
 )
 
 
@@ -81,7 +85,14 @@ def create_app(settings: Settings, pool: Pool) -> FastAPI:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         hooks.install()
-        parts = Parts(settings, pool, Tokens(pool), Dispatcher(pool, settings.lease_s), pilot_zipapp())
+        parts = Parts(
+            settings,
+            pool,
+            Tokens(pool),
+            Dispatcher(pool, settings.lease_s),
+            Heartbeats(pool, settings.lease_s),
+            pilot_zipapp(),
+        )
         app.state.parts = parts
         async with connection(pool) as conn:
             await leases.server_starts(conn, settings.lease_s)

@@ -102,6 +102,83 @@ class VerdictView(Shape):
     missing_bytes: int
 
 
+class BrokerageRemedyView(Shape):
+    """``who`` can do it: nobody (it passes by itself), user or operator; ``change``: what has to be otherwise."""
+
+    who: str
+    text: str
+    change: dict[str, Any]
+
+
+class FailureView(Shape):
+    """A criterion that a queue fails; ``remedies`` are alternatives, the cheapest first."""
+
+    criterion: str
+    reason: str
+    remedies: list[BrokerageRemedyView]
+
+
+class WholeVerdictView(VerdictView):
+    """``seconds``: until the inputs of one job have come."""
+
+    seconds: float
+    failures: list[FailureView]
+
+
+class DecisionView(Shape):
+    """Jobs that went to a queue, or to none."""
+
+    queue: str | None
+    jobs: int
+    reason: str
+    verdicts: list[WholeVerdictView]
+
+
+class TriedDecisionView(DecisionView):
+    """With what would be copied for it."""
+
+    files: int
+    bytes: int
+    seconds: float
+
+
+class TrialView(Shape):
+    """What would become of a submission: ``jobs`` are made at once (``all_jobs``: there would be no more).
+
+    ``waits``: why no more are made yet; ``notice``: why it would wait (a quota). The decisions are about its first
+    thousand jobs.
+    """
+
+    dry_run: bool
+    new: bool
+    output: str
+    state: str
+    jobs: int
+    all_jobs: bool
+    waits: str
+    notice: str
+    decisions: list[TriedDecisionView]
+
+
+class StoredDecisionView(Shape):
+    queue: str | None
+    jobs: int
+    reason: str
+
+
+class ReplayView(Shape):
+    """``same``: the recorded facts give what was stored; ``notes``: what is not as it was then (plugins, rules)."""
+
+    task: int
+    at: datetime
+    round: int
+    decided_at: datetime
+    same: bool
+    notes: list[str]
+    decisions: list[DecisionView]
+    stored: list[StoredDecisionView]
+
+
 class AssignmentView(Shape):
     at: datetime
     queue: str | None
@@ -501,6 +578,22 @@ class RetryView(Shape):
     rule: str
     again: bool
     reason: str
+
+
+class ShareView(Shape):
+    """``target`` and ``use`` are parts of all cores in use, 0 to 1; ``waiting`` counts jobs at queues."""
+
+    name: str
+    parent: str | None
+    depth: int
+    value: float
+    match: dict[str, str]
+    retired: bool
+    target: float
+    use: float
+    cores: int
+    waiting: int
+    core_hours: float
 
 
 class OutcomeView(Shape):

@@ -10,6 +10,7 @@ from pydantic_core import to_json
 
 from ..connections import connection
 from ..database import Connection, Pool
+from ..heartbeats import Heartbeats
 from ..matching.dispatcher import Dispatcher
 from ..settings import Settings
 from ..tokens import Tokens
@@ -21,12 +22,20 @@ class Parts:
     pool: Pool
     tokens: Tokens
     dispatcher: Dispatcher
+    heartbeats: Heartbeats
     pilot_zipapp: bytes
 
 
 def parts_of(request: Request) -> Parts:
     parts: Parts = request.app.state.parts
     return parts
+
+
+def _settings(request: Request) -> Settings:
+    return parts_of(request).settings
+
+
+Configured = Annotated[Settings, Depends(_settings)]
 
 
 async def _reading(request: Request) -> AsyncIterator[Connection]:

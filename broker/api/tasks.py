@@ -4,12 +4,13 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query
 
-from .. import groups, submission, task_views, throttling, why
+from .. import decision_views, groups, submission, task_views, throttling, why
+from ..bunches import Pace
 from ..requests import TaskRequest
 from ..states import TaskState
-from .documents import EventView, Page, SubmittedView, TaskView
+from .documents import EventView, Page, SubmittedView, TaskView, TrialView
 from .parameters import AfterId, Id, Limit, Word
-from .parts import Document, Read, Write, page
+from .parts import Configured, Document, Read, Write, page, tried
 from .policies import READER, User
 
 router = APIRouter(prefix="/api/tasks", tags=["tasks"])
@@ -21,14 +22,24 @@ State = Annotated[TaskState | None, Query()]
     "",
     status_code=201,
     summary="Submit a task",
-    responses={201: {"model": SubmittedView}, 200: {"model": SubmittedView}},
+    responses={201: {"model": SubmittedView}, 200: {"model": SubmittedView | TrialView}},
 )
-async def submit(request: TaskRequest, caller: User, conn: Write) -> Document:
-    """201 if the task is new, 200 if the same request came before, 409 if the output belongs to other work."""
+async def submit(
+    request: TaskRequest, caller: User, conn: Write, settings: Configured, dry_run: bool = False
+) -> Document:
+    """201 if the task is new, 200 if the same request came before, 409 if the output belongs to other work.
+
+    With ``dry_run`` nothing is done, and the answer (200) says where its first jobs would go and what would move.
+    """
     await groups.check(conn, caller.subject, request.group, caller)
-    task, created = await submission.submit(conn, request, caller.subject)
-    assert task.id is not None
-    notice = await throttling.admit(conn, task) if created else ""
+    async with tried(conn, dry_run):
+        task, created = await submission.submit(conn, request, caller.subject)
+        assert task.id is not None
+        if dry_run:
+            pace = Pace(settings.heartbeat_s, settings.lease_s)
+            view = await decision_views.trial(conn, task, pace, new=created)
+            return Document(view | {"notice": await throttling.admit(conn, task) if created else task.throttled})
+        notice = await throttling.admit(conn, task) if created else ""
     return Document(await task_views.task(conn, task.id) | {"notice": notice}, 201 if created else 200)
 
 

@@ -248,6 +248,10 @@ class Decision:
     reason: str
     verdicts: tuple[Verdict, ...]
 
+    def key(self) -> tuple[object, ...]:
+        """All of it but which jobs it is for."""
+        return self.queue, self.reason, self.verdicts
+
     def answer(self) -> list[tuple[int, list[tuple[str, list[Mapping[str, Any]]]]]]:
         """What makes two refusals the same, whatever their sentences count: who fails what, and its remedies."""
         return [(v.queue, [(f.criterion, [r.change for r in f.remedies]) for f in v.failures]) for v in self.verdicts]

@@ -8,7 +8,7 @@ from typing import TypeAlias
 
 from prodchain.catalog.quotas import in_words
 
-from .facts import Need, Offer
+from .facts import Files, Need, Offer
 
 Weight: TypeAlias = Callable[[Need, Offer], tuple[float, str]]
 """Factor, and words (empty: nothing to say)."""
@@ -59,15 +59,39 @@ def locality(need: Need, offer: Offer) -> tuple[float, str]:
 
 def moving_s(need: Need, offer: Offer) -> float:
     """Seconds until one job's missing inputs have come by the best links, after what is on its way already."""
-    total, slowest = 0.0, 0.0
-    for group in need.missing(offer.storage).groups:
-        ways = [at for at in group.at if not offer.network.failing(at, offer.storage)] or [*group.at]
-        if not ways:
-            continue
-        source = min(ways, key=lambda at: (offer.network.seconds(at, offer.storage, 1), at))
-        total += offer.network.seconds(source, offer.storage, group.bytes) / len(need.jobs)
-        slowest = max(slowest, offer.network.seconds(source, offer.storage, 1))
-    return total + slowest * offer.incoming_bytes
+    return bunch_s(need, offer) / len(need.jobs) + ahead_s(need, offer)
+
+
+def bunch_s(need: Need, offer: Offer) -> float:
+    """Seconds that copying the whole bunch's missing inputs takes, one after the other, by the best links."""
+    return sum(
+        offer.network.seconds(source, offer.storage, group.bytes)
+        for group, source in _ways(need, offer)
+        if group.bytes
+    )
+
+
+def ahead_s(need: Need, offer: Offer) -> float:
+    """Seconds that what is on its way to the storage takes, if it comes by the slowest of these links."""
+    if not offer.incoming_bytes:
+        return 0.0
+    return max(
+        (offer.network.seconds(source, offer.storage, offer.incoming_bytes) for _, source in _ways(need, offer)),
+        default=0.0,
+    )
+
+
+def _ways(need: Need, offer: Offer) -> list[tuple[Files, int]]:
+    """What is missing, each with the source that is fastest; what has no copy is left out."""
+    network, target = offer.network, offer.storage
+    return [
+        (
+            group,
+            min(group.at, key=lambda at: (network.failing(at, target), network.seconds(at, target, 1), at)),
+        )
+        for group in need.missing(target).groups
+        if group.at
+    ]
 
 
 def network(need: Need, offer: Offer) -> tuple[float, str]:
