@@ -115,7 +115,7 @@ class QueueHealth(SQLModel, table=True):
     health: Health = Field(default=Health.GOOD, sa_type=Text)
     reason: str = ""
     strikes: int = Field(default=0, sa_column_kwargs={"server_default": "0"})
-    """Canaries that failed in a row: the time to the next doubles with each."""
+    """Drains and failed canaries since it last did well for long: the time to the next canary doubles with each."""
     canary: int | None = Field(default=None, sa_column=Column(BigInteger))
     """The task that tries the queue out."""
     since: datetime = Field(default_factory=now, sa_column=time_column())
@@ -494,6 +494,25 @@ class WorkDone(SQLModel, table=True):
     jobs: int
     core_s: int = Field(sa_column=Column(BigInteger, nullable=False))
     folded: bool = Field(default=False, sa_column_kwargs={"server_default": "false"})
+
+
+class RunEnd(SQLModel, table=True):
+    """How a run at a queue ended, once its pilot was through with it: what the queue's health is judged by.
+
+    Read by the newest of a queue; an agent removes what is older than anybody asks for (health.Limits.window).
+    """
+
+    __tablename__ = "run_end"
+    __table_args__ = (Index("run_end_queue", "queue_id", "id"),)
+
+    id: int | None = Field(default=None, sa_column=big_key())
+    at: datetime = Field(default_factory=now, sa_column=time_column())
+    queue_id: int = Field(sa_column=Column(SmallInteger, nullable=False))
+    task_id: int = Field(sa_column=Column(BigInteger, nullable=False))
+    job_id: int = Field(sa_column=Column(BigInteger, nullable=False))
+    failed: bool
+    exit_code: int | None = None
+    error: str = ""
 
 
 class WorkQuota(SQLModel, table=True):

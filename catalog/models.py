@@ -562,7 +562,10 @@ class HoldFile(SQLModel, table=True):
     """A file that a hold still misses; deleted by its arrival."""
 
     __tablename__ = "hold_file"
-    __table_args__ = (Index("hold_file_arrival", "file_id", "storage_id"),)
+    __table_args__ = (
+        Index("hold_file_arrival", "file_id", "storage_id"),
+        Index("hold_file_storage", "storage_id", "hold_id"),
+    )
 
     hold_id: int = Field(sa_column=Column(BigInteger, ForeignKey("hold.id", ondelete="CASCADE"), primary_key=True))
     file_id: int = Field(sa_column=big_ref("file.id", primary=True))

@@ -124,6 +124,14 @@ BEGIN
           AND n.state NOT IN ('sent', 'starting', 'running', 'holding')
         GROUP BY t.owner, t.group_name, n.share_id, n.queue_id, n.state;
 
+    INSERT INTO run_end (queue_id, task_id, job_id, failed, exit_code, error)
+        SELECT n.queue_id, n.task_id, n.id, n.state = 'failed', n.exit_code,
+               CASE WHEN n.state = 'failed' THEN left(coalesce(n.error, n.reason), 500) ELSE '' END
+        FROM old_rows o JOIN new_rows n USING (id)
+        WHERE o.state IN ('sent', 'starting', 'running', 'holding')
+          AND n.state IN ('finished', 'transferring', 'failed')
+        ORDER BY n.id;
+
     DELETE FROM unplaced u USING new_rows n, old_rows o
         WHERE u.job_id = n.id AND o.id = n.id AND o.state = 'defined' AND n.state <> 'defined';
     DELETE FROM ready r USING new_rows n, old_rows o

@@ -157,6 +157,20 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("queue_id"),
     )
     op.create_table(
+        "run_end",
+        sa.Column("id", sa.BigInteger(), sa.Identity(always=False), nullable=False),
+        sa.Column("at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
+        sa.Column("queue_id", sa.SmallInteger(), nullable=False),
+        sa.Column("task_id", sa.BigInteger(), nullable=False),
+        sa.Column("job_id", sa.BigInteger(), nullable=False),
+        sa.Column("failed", sa.Boolean(), nullable=False),
+        sa.Column("exit_code", sa.Integer(), nullable=True),
+        sa.Column("error", sa.String(), server_default=sa.text("''"), nullable=False),
+        sa.PrimaryKeyConstraint("id"),
+    )
+    op.create_index("run_end_queue", "run_end", ["queue_id", "id"], unique=False)
+    op.create_index("hold_file_storage", "hold_file", ["storage_id", "hold_id"], unique=False)
+    op.create_table(
         "task_input",
         sa.Column("task_id", sa.BigInteger(), nullable=False),
         sa.Column("dataset_id", sa.BigInteger(), nullable=False),
