@@ -139,7 +139,7 @@ async def why(
 
 
 def _wait(row: Mapping[str, Any], rooms: Sequence[Room]) -> FileWait:
-    state, words = _words(row, rooms)
+    state, words = words_of(row, rooms)
     return FileWait(
         file_id=row["file_id"],
         file=Did(row["scope"], row["name"]),
@@ -153,7 +153,7 @@ def _wait(row: Mapping[str, Any], rooms: Sequence[Room]) -> FileWait:
     )
 
 
-def _words(row: Mapping[str, Any], rooms: Sequence[Room]) -> tuple[str, str]:
+def words_of(row: Mapping[str, Any], rooms: Sequence[Room]) -> tuple[str, str]:
     """State and sentence; ``rooms`` are what owners and the storage may still take."""
     said = f": {row['error']}" if row["error"] else ""
     if row["there_at"] is not None:
