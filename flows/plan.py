@@ -20,26 +20,29 @@ from .load import bad_chain
 class PlannedStep:
     """A step with what can be known before it runs; counts are none if the input is a dataset from elsewhere.
 
-    ``files`` holds the events of each file that the step makes, under the assumption that it drops none.
+    ``pieces`` holds the events of each job, ``files`` those of each file in the step's dataset, under the assumption
+    that it drops none: where small outputs are merged, these are fewer.
     """
 
     step: str
     output: str
     input: str | None
     command: list[str]
+    pieces: list[int] | None
     files: list[int] | None
 
     @property
     def jobs(self) -> int | None:
-        return None if self.files is None else len(self.files)
+        return None if self.pieces is None else len(self.pieces)
 
     @property
     def events(self) -> int | None:
-        return None if self.files is None else sum(self.files)
+        return None if self.pieces is None else sum(self.pieces)
 
     def view(self) -> View:
         """As a command line shows it."""
-        counts = {"jobs": self.jobs, "files": self.jobs, "events": self.events}
+        files = None if self.files is None else len(self.files)
+        counts = {"jobs": self.jobs, "files": files, "events": self.events}
         return {"step": self.step, "input": self.input, "output": self.output, **counts, "command": self.command}
 
 
@@ -68,8 +71,10 @@ class Plan(Context):
 
     def start(self, request: dict[str, Any], source: Dataset | None) -> Dataset:
         made = {step.output: step.files for step in self.steps}
-        files = split(request, made.get(source.did) if source else None)
-        step = PlannedStep(request["step"], request["output"], request["input"], request["command"], files)
+        pieces = split(request, made.get(source.did) if source else None)
+        step = PlannedStep(
+            request["step"], request["output"], request["input"], request["command"], pieces, merged(request, pieces)
+        )
         self.steps.append(step)
         return Dataset(step.output, step.step, _Done(step))
 
@@ -99,6 +104,14 @@ def split(request: dict[str, Any], inputs: list[int] | None) -> list[int] | None
         )
         works = split_files([InputFile(*file) for file in enumerate(inputs)], limits, seed=0).works
     return [work.events for work in works]
+
+
+def merged(request: dict[str, Any], pieces: list[int] | None) -> list[int] | None:
+    """Events of each file that people get; one for each job unless they are merged, in whatever order they come."""
+    merge = request.get("merge")
+    if merge is None or pieces is None:
+        return pieces
+    return split({"input": request["output"], **merge}, pieces)
 
 
 def plan(definition: Definition, parameters: dict[str, Any]) -> list[PlannedStep]:

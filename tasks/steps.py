@@ -9,9 +9,13 @@ from .dataset import Dataset
 from .errors import BadStep
 from .template import JOB_FIELDS, fields, fill
 
+SPLITS = ("jobs", "events_per_job", "files_per_job", "bytes_per_job", "boundary")
+"""Wishes that say how the work is cut: one of them replaces all of a step's defaults."""
+NUMBERS = ("events", "jobs", "events_per_job", "files_per_job", "bytes_per_job", "scouts", "target_walltime_s")
 REQUEST_WISHES = (
-    "events", "events_per_job", "files_per_job", "first_event", "seed",
-    "destination", "cores", "memory_mb", "walltime_s", "priority", "max_attempts",
+    *SPLITS, "events", "first_event", "seed", "outputs", "secondary", "scouts", "target_walltime_s", "merge",
+    "destination", "cores", "memory_mb", "walltime_s", "scratch_mb", "gpus", "architecture", "software", "sites",
+    "group", "activity", "priority", "max_attempts",
 )  # fmt: skip
 """Wishes that go into the broker's request as they are."""
 CHAIN_FACETS = ("project", "run_number", "physics", "tag")
@@ -67,6 +71,13 @@ class Step:
         jobs: int | None = None,
         events_per_job: int | None = None,
         files_per_job: int | None = None,
+        bytes_per_job: int | None = None,
+        boundary: str | None = None,
+        scouts: int | None = None,
+        target_walltime_s: int | None = None,
+        merge: Mapping[str, object] | None = None,
+        outputs: Mapping[str, str] | None = None,
+        secondary: Mapping[str, object] | None = None,
         first_event: int | None = None,
         seed: int | None = None,
         tag: str | None = None,
@@ -75,6 +86,13 @@ class Step:
         cores: int | None = None,
         memory_mb: int | None = None,
         walltime_s: int | None = None,
+        scratch_mb: int | None = None,
+        gpus: int | None = None,
+        architecture: str | None = None,
+        software: list[str] | None = None,
+        sites: list[str] | None = None,
+        group: str | None = None,
+        activity: str | None = None,
         priority: int | None = None,
         max_attempts: int | None = None,
         **options: object,
@@ -82,13 +100,22 @@ class Step:
         """Order the step in the chain that runs; the dataset is a handle, there at once.
 
         ``source`` is another step's dataset or the name of one that exists. ``events`` and ``jobs`` (or
-        ``events_per_job``) belong to steps without input; ``files_per_job`` or ``events_per_job`` split an input.
+        ``events_per_job``) belong to steps without input; ``files_per_job``, ``bytes_per_job`` or ``events_per_job``
+        split an input. ``outputs`` (name: DID) and ``secondary`` (name: {"dataset": DID, "files_per_job": n}) are
+        further files, which the command names as fields. docs/how-to/split-work.md tells how to choose.
         """
         wishes = {
             "events": events,
             "jobs": jobs,
             "events_per_job": events_per_job,
             "files_per_job": files_per_job,
+            "bytes_per_job": bytes_per_job,
+            "boundary": boundary,
+            "scouts": scouts,
+            "target_walltime_s": target_walltime_s,
+            "merge": merge,
+            "outputs": outputs,
+            "secondary": secondary,
             "first_event": first_event,
             "seed": seed,
             "tag": tag,
@@ -97,6 +124,13 @@ class Step:
             "cores": cores,
             "memory_mb": memory_mb,
             "walltime_s": walltime_s,
+            "scratch_mb": scratch_mb,
+            "gpus": gpus,
+            "architecture": architecture,
+            "software": software,
+            "sites": sites,
+            "group": group,
+            "activity": activity,
             "priority": priority,
             "max_attempts": max_attempts,
         }
@@ -110,26 +144,23 @@ class Step:
         self._check(source, wishes)
         wanted = {**self._defaults_beside(wishes), **wishes}
         request = {key: wanted[key] for key in REQUEST_WISHES if key in wanted}
-        jobs = wanted.get("jobs")
-        if isinstance(jobs, int):
-            request["events_per_job"] = -(-int(str(wanted["events"])) // jobs)
-        command = fill(self.command, {**facets, **wanted})
+        command = fill(self.command, {**facets, **wanted}, _files(wanted))
         return {"step": self.name, "output": output, "input": source, "command": command, **request}
 
     def _defaults_beside(self, wishes: Mapping[str, object]) -> dict[str, object]:
         """The defaults that hold; a default split gives way to the one that is wished for."""
-        splits = {"jobs", "events_per_job", "files_per_job"}
-        drop = splits if splits & wishes.keys() else set()
+        drop = SPLITS if wishes.keys() & set(SPLITS) else ()
         return {key: value for key, value in self.defaults.items() if key not in drop}
 
     def _check(self, source: str | None, wishes: Mapping[str, object]) -> None:
         def bad(message: str, hint: str) -> BadStep:
             return BadStep(f"step {self.name} {message}", object=self.name, hint=hint)
 
-        known = self.options | set(REQUEST_WISHES) | {"jobs", "tag", "physics"}
+        options = self.options - _files({**self.defaults, **wishes})
+        known = options | set(REQUEST_WISHES) | {"tag", "physics"}
         if unknown := sorted(set(wishes) - known):
             raise bad(f"does not know {', '.join(unknown)}", f"it knows {', '.join(sorted(known))}")
-        if missing := sorted(self.options - set(wishes) - set(self.defaults)):
+        if missing := sorted(options - set(wishes) - set(self.defaults)):
             raise bad(f"needs {', '.join(missing)}", f"give it as {missing[0]}=... where the step is called")
         wanted = {**self._defaults_beside(wishes), **wishes}
         if self.takes_input:
@@ -140,12 +171,19 @@ class Step:
         else:
             if source is not None:
                 raise bad("takes no input dataset", "its command has no {inputs}")
-            if "events" not in wanted or not wanted.keys() & {"jobs", "events_per_job"}:
+            countless = "events" in fields(self.command) and "events" not in wanted
+            if countless or not wanted.keys() & {"jobs", "events_per_job"}:
                 raise bad("needs the number of events", f"call it as {self.name}(events=1000, jobs=4)")
-        for key in ("events", "jobs", "events_per_job", "files_per_job"):
+        for key in NUMBERS:
             value = wanted.get(key)
             if value is not None and (not isinstance(value, int) or value < 1):
                 raise bad(f"has {key}={value!r}", f"{key} is a whole number from 1 on")
+
+
+def _files(wanted: Mapping[str, object]) -> set[str]:
+    """The fields of a command that are names of further files."""
+    given = [wanted.get("outputs"), wanted.get("secondary")]
+    return {str(name) for names in given if isinstance(names, Mapping) for name in names}
 
 
 evgen = Step(

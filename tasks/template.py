@@ -1,11 +1,11 @@
 """Command templates: a step's options are filled in here, the fields of each job by the broker."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from string import Formatter
 
 from .errors import BadStep
 
-JOB_FIELDS = frozenset({"events", "skip", "first_event", "seed", "number", "inputs", "output"})
+JOB_FIELDS = frozenset({"events", "skip", "first_event", "seed", "job_seed", "number", "inputs", "output"})
 """What the broker fills in for each job."""
 
 
@@ -33,8 +33,8 @@ def _doubled(text: str) -> str:
     return text.replace("{", "{{").replace("}", "}}")
 
 
-def fill(command: Sequence[str], options: Mapping[str, object]) -> list[str]:
-    """The command with options in place and the fields of jobs left for the broker.
+def fill(command: Sequence[str], options: Mapping[str, object], files: Collection[str] = ()) -> list[str]:
+    """The command with options in place and the fields of jobs left for the broker, also those named in ``files``.
 
     Text is doubled again where it holds braces, since the broker reads the result as a template.
     """
@@ -43,7 +43,7 @@ def fill(command: Sequence[str], options: Mapping[str, object]) -> list[str]:
         filled = ""
         for text, field in _parts(word):
             filled += _doubled(text)
-            if field in JOB_FIELDS:
+            if field in JOB_FIELDS or field in files:
                 filled += f"{{{field}}}"
             elif field is not None:
                 filled += _doubled(str(options[field]))

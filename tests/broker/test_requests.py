@@ -1,5 +1,6 @@
 """What can never run is refused before anything changes."""
 
+import re
 from typing import Any
 
 import pytest
@@ -52,6 +53,55 @@ def test_fields_plain_or_as_padded_numbers_are_taken(word: str) -> None:
 def test_what_the_database_cannot_keep_is_refused(changes: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
         evgen(**changes)
+
+
+MERGE = {"command": ["Merge_tf.py", "{inputs}", "{output}"], "files_per_job": 5}
+LOG = {"log": "mc26.700001.Z.evgen.LOG.v1"}
+
+
+@pytest.mark.parametrize(
+    ("request_of", "changes", "words"),
+    [
+        (sim, {"events_per_job": 5, "files_per_job": 5}, "events_per_job or files_per_job, not both"),
+        (sim, {"events_per_job": 5, "bytes_per_job": 5}, "events_per_job or bytes_per_job, not both"),
+        (sim, {"jobs": 5}, "jobs belongs to tasks without input"),
+        (sim, {"boundary": "file", "files_per_job": 2}, "one file"),
+        (sim, {"files_per_job": 10_001}, "less than or equal to 10000"),
+        (sim, {"target_walltime_s": 60}, "needs scouts"),
+        (sim, {"target_walltime_s": 60, "scouts": 1, "boundary": "file"}, "give events_per_job"),
+        (evgen, {"jobs": 4}, "jobs or events_per_job, not both"),
+        (evgen, {"jobs": 101, "events_per_job": None}, "100 events are not enough for 101 jobs"),
+        (evgen, {"events": None}, "needs events with events_per_job"),
+        (evgen, {"events": None, "events_per_job": None}, "needs events and events_per_job, or jobs"),
+        (evgen, {"events": None, "events_per_job": None, "jobs": 2, "scouts": 1, "target_walltime_s": 9}, "any"),
+        (evgen, {"bytes_per_job": 5}, "needs an input"),
+        (evgen, {"boundary": "dataset"}, "needs an input"),
+        (evgen, {"outputs": LOG}, "does not name {log}"),
+        (evgen, {"outputs": {"seed": LOG["log"]}}, "cannot name an output"),
+        (evgen, {"outputs": {"Log": LOG["log"]}}, "cannot name an output"),
+        (evgen, {"outputs": {"log": NAME}, "command": ["{log}"]}, "a dataset of its own"),
+        (evgen, {"outputs": {"log": "data26.1.x"}, "command": ["{log}"]}, "one scope"),
+        (evgen, {"outputs": LOG, "secondary": {"log": {"dataset": "mc26.x"}}, "command": ["{log}"]}, "once"),
+        (evgen, {"secondary": {"mb": {"dataset": NAME}}, "command": ["{mb}"]}, "both input and output"),
+        (evgen, {"merge": MERGE | {"files_per_job": None}}, "needs files_per_job or bytes_per_job"),
+        (evgen, {"merge": MERGE | {"command": ["Merge_tf.py"]}}, "names its {inputs} and its {output}"),
+    ],
+)
+def test_what_does_not_go_together_is_refused_in_words(request_of: Any, changes: dict[str, Any], words: str) -> None:
+    with pytest.raises(ValidationError, match=re.escape(words)):
+        request_of(**changes)
+
+
+def test_a_name_that_leaves_no_room_for_small_outputs_is_refused_with_a_merge_only() -> None:
+    name = f"mc26.{'x' * 146}"
+    assert evgen(output=name).output == name
+    with pytest.raises(BadName):
+        evgen(output=name, merge=MERGE)
+
+
+async def test_so_many_jobs_of_one_size_are_the_same_request_as_that_size(world: World) -> None:
+    first = await world.submit(evgen(events_per_job=25))
+    assert (await world.submit(evgen(jobs=4, events_per_job=None))).id == first.id
 
 
 def test_a_dataset_is_not_its_own_input_however_it_is_written() -> None:

@@ -45,6 +45,23 @@ def test_counts_follow_the_split(capsys: pytest.CaptureFixture[str], chain_file:
     assert steps[1]["input"] == steps[0]["output"] == "mc26_13p6TeV:mc26_13p6TeV.700001.Zmumu.evgen.EVNT.v3"
 
 
+def test_a_plan_knows_merged_files_and_what_it_cannot_know(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    body = (
+        "merge = {'command': ['Merge.py', '{inputs}', '{output}'], 'files_per_job': 4}\n"
+        "ev = evgen(events=100, jobs=10, job_config='Z', merge=merge)\n"
+        "hits = sim(ev, events_per_job=30, boundary='none')\n"
+        "reco(hits, bytes_per_job=10**9)"
+    )
+    steps = _plan(capsys, _write(tmp_path / "c.py", body))
+    assert [(step["jobs"], step["files"], step["events"]) for step in steps] == [
+        (10, 3, 100),
+        (4, 4, 100),
+        (None, None, None),
+    ]
+
+
 def test_the_standard_chain_has_a_plan(capsys: pytest.CaptureFixture[str]) -> None:
     assert [step["jobs"] for step in _plan(capsys, "prodchain.flows.production:zmumu")] == [4, 4, 4, 2]
 

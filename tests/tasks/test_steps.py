@@ -36,7 +36,7 @@ def test_evgen() -> None:
             "--outputEVNTFile={output}",
         ],
         "events": 800,
-        "events_per_job": 267,
+        "jobs": 3,
         "seed": 7,
     }
 
@@ -51,6 +51,30 @@ def test_steps_with_input(step: Step) -> None:
 def test_a_split_that_is_wished_for_replaces_the_default() -> None:
     request = _request(sim, IN, events_per_job=50)
     assert request["events_per_job"] == 50 and "files_per_job" not in request
+
+
+def test_further_outputs_and_inputs_are_fields_of_the_command() -> None:
+    digi = Step("digi", command=["Digi.py", "{inputs}", "{output}", "{log}", "--pile={minbias}"], format="RDO")
+    with pytest.raises(BadStep, match="needs log"):
+        _request(digi, IN)
+    wishes = {"outputs": {"log": "mc26:log"}, "secondary": {"minbias": {"dataset": "mc26:mb", "files_per_job": 2}}}
+    request = _request(digi, IN, **wishes)
+    assert request["command"][-2:] == ["{log}", "--pile={minbias}"]
+    assert request["outputs"] == {"log": "mc26:log"}
+
+
+def test_wishes_for_the_split_reach_the_broker() -> None:
+    merge = {"command": ["Merge.py", "{inputs}", "{output}"], "files_per_job": 5}
+    request = _request(sim, IN, bytes_per_job=10**9, scouts=4, target_walltime_s=3600, merge=merge, sites=["A"])
+    assert "files_per_job" not in request
+    assert (request["bytes_per_job"], request["scouts"], request["merge"], request["sites"]) == (
+        10**9,
+        4,
+        merge,
+        ["A"],
+    )
+    toys = Step("toys", command=["toys.py", "--seed={job_seed}", "{output}"], format="TOY")
+    assert _request(toys, None, jobs=5)["jobs"] == 5
 
 
 def test_an_own_step_has_options_of_its_own() -> None:
