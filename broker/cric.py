@@ -1,7 +1,8 @@
 """CRIC's documents (panda queues, DDM endpoints) as files of a sites' declaration: pure, texts out.
 
-CRIC describes more than is used here. Taken over are a queue's site, status, cores, memory, wall time and storage,
-and an endpoint's site, kind and address. What cannot be taken over is said in a note, by name.
+CRIC describes more than is used here. Taken over are a queue's site, status, cores, memory, wall time, scratch space,
+architecture, GPU, container runtime, kind of work and storage, and an endpoint's site, kind and address. What cannot
+be taken over is said in a note, by name.
 Source: the JSON that CRIC's ``pandaqueue`` and ``ddmendpoint`` queries answer, as panda-pilot reads it.
 """
 
@@ -182,9 +183,28 @@ def _queue_table(site: str, name: str, storage: str, entry: Entry) -> str:
         f"cores = {cores}",
         f"memory_mb = {_number(entry, 'maxrss', MEMORY_MB * cores)}",
         f"walltime_s = {_number(entry, 'maxtime', WALLTIME_S)}",
-        "",
     ]
-    return "\n".join(lines)
+    if scratch := _number(entry, "maxwdir", 0):
+        lines.append(f"scratch_mb = {scratch}")
+    kinds = _architectures(entry)
+    if named := kinds.get("cpu"):
+        lines.append(f"architecture = {json.dumps(named)}")
+    if "gpu" in kinds:
+        lines.append("gpus = 1")
+    if re.search("singularity|apptainer", str(entry.get("container_type") or "")):
+        lines.append('software = ["apptainer"]')
+    if entry.get("type") in ("production", "analysis"):
+        lines.append(f"allow = {json.dumps([entry['type']])}")
+    return "\n".join([*lines, ""])
+
+
+def _architectures(entry: Entry) -> dict[str, str]:
+    """What CRIC lists as ``architectures``: the first named one of each type (cpu, gpu); empty: any."""
+    found: dict[str, str] = {}
+    for each in entry.get("architectures") or ():
+        named = next((name for name in each.get("arch") or () if re.fullmatch(r"[A-Za-z0-9_.-]+", str(name))), "")
+        found.setdefault(str(each.get("type", "")).lower(), named)
+    return found
 
 
 def _number(entry: Entry, key: str, otherwise: int) -> int:

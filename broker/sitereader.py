@@ -16,7 +16,14 @@ STORAGE_KEYS = {
     *("url", "kind", "readable", "writable", "deletable", "capacity_gb", "min_free_gb", "max_transfers"),
     *("tape_api", "attributes"),
 }
-QUEUE_NUMBERS = {"slots": 1, "local_pilots": 0, "cores": 1, "memory_mb": 2000, "walltime_s": 86400}
+QUEUE_NUMBERS = {
+    **{"slots": 1, "local_pilots": 0, "cores": 1, "memory_mb": 2000, "walltime_s": 86400},
+    **{"scratch_mb": 20_000, "gpus": 0},
+}
+QUEUE_LIMITS = ("max_jobs", "analysis_percent")
+"""Numbers that need not be there: then there is no such limit."""
+SOFTWARE = re.compile(r"[A-Za-z0-9*?\[\]!._/:@+-]+")
+WHO = re.compile(r"(user|group):[A-Za-z0-9._@-]+|production|analysis")
 
 
 class Reader(Tables):
@@ -64,12 +71,28 @@ class Reader(Tables):
         )
 
     def queue(self, keys: Keys, table: dict[str, Any], site: str) -> Queue:
-        self.allow(keys, table, {"storage", "status", *QUEUE_NUMBERS})
+        self.allow(
+            keys,
+            table,
+            {"storage", "status", "architecture", "software", "allow", *QUEUE_NUMBERS, *QUEUE_LIMITS},
+        )
         values = {key: self.number(keys, table, key, default) for key, default in QUEUE_NUMBERS.items()}
+        values |= {key: self.number(keys, table, key, 0) for key in QUEUE_LIMITS if key in table}
+        if values.get("analysis_percent", 0) > 100:
+            self.refuse((*keys, "analysis_percent"), "analysis_percent is over 100", "write 0 to 100")
         status = self.text(keys, table, "status", "online")
         if status not in STATUSES:
             self.refuse((*keys, "status"), f"status is {status!r}", f"write one of {', '.join(STATUSES)}")
-        return Queue(keys[-1], site, self.text(keys, table, "storage"), status, **values)
+        return Queue(
+            keys[-1],
+            site,
+            self.text(keys, table, "storage"),
+            status,
+            architecture=self.text(keys, table, "architecture", "x86_64"),
+            software=self.words(keys, table, "software", SOFTWARE, '["Athena/24.*", "apptainer"]'),
+            allow=self.words(keys, table, "allow", WHO, '["group:higgs", "user:ann", "analysis"]'),
+            **values,
+        )
 
     def link(self, keys: Keys, table: dict[str, Any]) -> LinkSpec:
         self.allow(keys, table, {"max_transfers"})
@@ -80,6 +103,18 @@ class Reader(Tables):
         if not isinstance(value, bool):
             self.refuse((*keys, key), f"{key} is {value!r}", "write true or false")
         return bool(value)
+
+    def words(
+        self, keys: Keys, table: dict[str, Any], key: str, form: re.Pattern[str], example: str
+    ) -> tuple[str, ...]:
+        """Texts of one form, in a list."""
+        values = table.get(key, [])
+        if not isinstance(values, list):
+            self.refuse((*keys, key), f"{key} is {values!r}, not a list", f"write {key} = {example}")
+        for value in values:
+            if not isinstance(value, str) or not form.fullmatch(value):
+                self.refuse((*keys, key), f"{key} has {value!r}", f"write as in {key} = {example}")
+        return tuple(values)
 
     def amount(self, keys: Keys, table: dict[str, Any], key: str) -> int | None:
         """Gigabytes as bytes."""

@@ -9,7 +9,7 @@ from prodchain.catalog.models import StorageKind
 from .database import Connection
 from .errors import WrongState
 from .models import QueueStatus
-from .sitespecs import SiteFile
+from .sitespecs import Queue, SiteFile
 
 
 async def apply(
@@ -37,21 +37,7 @@ async def apply(
     )
     await catalog_sites.limit_links(conn, file.links)
     await catalog_sites.revise(conn, actor, text, changes)
-    await conn.execute(
-        """
-        INSERT INTO queue (name, site, storage_id, status, slots, local_pilots, cores, memory_mb, walltime_s)
-        SELECT w.name, w.site, s.id, w.status, w.slots, w.local_pilots, w.cores, w.memory_mb, w.walltime_s
-        FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::int[], $6::int[], $7::int[], $8::int[],
-                    $9::int[])
-             AS w (name, site, storage, status, slots, local_pilots, cores, memory_mb, walltime_s)
-        JOIN storage s ON s.name = w.storage ORDER BY w.name
-        ON CONFLICT (name) DO UPDATE SET site = excluded.site, storage_id = excluded.storage_id,
-            status = excluded.status, slots = excluded.slots, local_pilots = excluded.local_pilots,
-            cores = excluded.cores,
-            memory_mb = excluded.memory_mb, walltime_s = excluded.walltime_s
-        """,
-        *([getattr(queue, name) for queue in file.queues] for name in _QUEUE),
-    )
+    await conn.execute(_DECLARE_QUEUES, [_values(queue) | {"name": queue.name} for queue in file.queues])
     await conn.execute(
         "UPDATE queue SET status = $2 WHERE name <> ALL($1)",
         [queue.name for queue in file.queues],
@@ -88,7 +74,26 @@ _STORAGE = (
     *("readable", "writable", "deletable", "capacity_bytes", "min_free_bytes", "max_transfers", "attributes"),
     "tape_api",
 )
-_QUEUE = ("name", "site", "storage", "status", "slots", "local_pilots", "cores", "memory_mb", "walltime_s")
+_PLAIN = (
+    *("site", "status", "slots", "local_pilots", "cores", "memory_mb", "walltime_s", "scratch_mb", "gpus"),
+    *("architecture", "software", "allow", "max_jobs", "analysis_percent"),
+)
+"""What a queue's declaration says, apart from its name and storage; columns have the same names."""
+_DECLARE_QUEUES = f"""
+INSERT INTO queue (name, storage_id, {", ".join(_PLAIN)})
+SELECT w ->> 'name', s.id, {", ".join(f"r.{name}" for name in _PLAIN)}
+FROM jsonb_array_elements($1::jsonb) AS w
+CROSS JOIN LATERAL jsonb_populate_record(NULL::queue, w) AS r
+JOIN storage s ON s.name = w ->> 'storage' ORDER BY 1
+ON CONFLICT (name) DO UPDATE
+SET storage_id = excluded.storage_id, {", ".join(f"{name} = excluded.{name}" for name in _PLAIN)}
+"""  # noqa: S608
+
+
+def _values(queue: Queue) -> dict[str, Any]:
+    """As the database has them: lists, not tuples."""
+    values = {name: getattr(queue, name) for name in ("storage", *_PLAIN)}
+    return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
 
 
 def _wanted(file: SiteFile) -> dict[str, dict[str, Any]]:
@@ -101,7 +106,7 @@ def _wanted(file: SiteFile) -> dict[str, dict[str, Any]]:
             "home": storage.name == file.home,
         } | {name: getattr(storage, name) for name in _STORAGE}
     for queue in file.queues:
-        found[f"queue {queue.name}"] = {name: getattr(queue, name) for name in _QUEUE[1:]}
+        found[f"queue {queue.name}"] = _values(queue)
     for link in file.links:
         found[f"link {link.source} -> {link.target}"] = {"max_transfers": link.max_transfers}
     return found
@@ -121,11 +126,10 @@ async def _declared(conn: Connection) -> dict[str, dict[str, Any]]:
         """
     )
     queues = await conn.fetch(
-        """
-        SELECT q.name, q.site, s.name AS storage, q.status, q.slots, q.local_pilots, q.cores, q.memory_mb,
-               q.walltime_s
+        f"""
+        SELECT q.name, s.name AS storage, {", ".join(f"q.{name}" for name in _PLAIN)}
         FROM queue q JOIN storage s ON s.id = q.storage_id
-        """
+        """  # noqa: S608
     )
     return {
         **_keyed("site", sites),

@@ -28,7 +28,10 @@ class Storage:
 
 @dataclass(frozen=True)
 class Queue:
-    """What one slot offers to a job, how many slots there are, and how many pilots ``up`` starts on its machine."""
+    """What one slot offers to a job, how many slots there are, and how many pilots ``up`` starts on its machine.
+
+    ``allow`` empty: everybody may run there. None: no limit (``max_jobs``), shares alone (``analysis_percent``).
+    """
 
     name: str
     site: str
@@ -39,6 +42,13 @@ class Queue:
     cores: int = 1
     memory_mb: int = 2000
     walltime_s: int = 86400
+    scratch_mb: int = 20_000
+    gpus: int = 0
+    architecture: str = "x86_64"
+    software: tuple[str, ...] = ()
+    allow: tuple[str, ...] = ()
+    max_jobs: int | None = None
+    analysis_percent: int | None = None
 
 
 @dataclass(frozen=True)

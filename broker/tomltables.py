@@ -7,6 +7,7 @@ from typing import Any, NoReturn
 from .errors import BadSiteFile
 from .tomllines import Keys, lines_of
 
+MAY_BE_ZERO = ("slots", "local_pilots", "scratch_mb", "gpus", "max_jobs", "analysis_percent")
 NAME = re.compile(r"[A-Z0-9]+([_-][A-Z0-9]+)*")
 
 
@@ -49,7 +50,7 @@ class Tables:
 
     def number(self, keys: Keys, table: dict[str, Any], key: str, default: int) -> int:
         value = table.get(key, default)
-        least = 0 if key in ("slots", "local_pilots") else 1
+        least = 0 if key in MAY_BE_ZERO else 1
         if not isinstance(value, int) or isinstance(value, bool) or not least <= value < 2**31:
             self.refuse((*keys, key), f"{key} is {value!r}", f"write a whole number, {least} or more")
         return int(value)

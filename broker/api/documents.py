@@ -455,14 +455,26 @@ class SiteView(Shape):
 
 
 class QueueView(Shape):
+    """``status`` is the sites file's, over which an operator's (``ordered``) wins; ``allow`` empty: everybody."""
+
     name: str
     site: str
     storage: str
     status: str
+    ordered: str | None
+    health: str
+    health_reason: str
     slots: int
     cores: int
     memory_mb: int
     walltime_s: int
+    scratch_mb: int
+    gpus: int
+    architecture: str
+    software: list[str]
+    allow: list[str]
+    max_jobs: int | None
+    analysis_percent: int | None
     jobs: dict[str, int]
     pilots: int
 
@@ -561,6 +573,15 @@ class Health(Shape):
     version: str
     database: str
     agents_seen_s: float | None
+
+
+class TokenView(Shape):
+    id: str
+    kind: str
+    subject: str
+    queue: str | None
+    created_at: datetime
+    expires_at: datetime
 
 
 class IssuedToken(Shape):

@@ -1,15 +1,16 @@
-"""``prodchain queue``: what sites offer."""
+"""``prodchain queue``: what sites offer, and what operators say about it."""
 
 from typing import Annotated
 
 import typer
 
 from ..options import chosen
+from ..orders import DryRun, Reason, Yes, carry_out
 from ..output import Column, show_item, show_items
 from ..pick import pick
 from ..values import Kind
 
-app = typer.Typer(help="Look at queues.\n\nExamples:\n  prodchain queue ls")
+app = typer.Typer(help="Look at queues, drain them.\n\nExamples:\n  prodchain queue ls")
 
 COLUMNS = (
     Column("name", "name"),
@@ -23,6 +24,22 @@ COLUMNS = (
     Column("storage", "storage"),
     Column("jobs", "jobs"),
 )
+LINES = (
+    *COLUMNS,
+    Column("ordered", "ordered"),
+    Column("health", "health"),
+    Column("because", "health_reason"),
+    Column("scratch", lambda queue: queue.get("scratch_mb", 0) * 1_000_000, Kind.BYTES),
+    Column("GPUs", "gpus", Kind.NUMBER),
+    Column("architecture", "architecture"),
+    Column("software", "software"),
+    Column("allowed", "allow"),
+    Column("jobs at most", "max_jobs", Kind.NUMBER),
+    Column("for analysis, %", "analysis_percent", Kind.NUMBER),
+)
+
+
+Name = Annotated[str, typer.Argument(help="Name of the queue.")]
 
 
 @app.command()
@@ -37,11 +54,46 @@ def ls() -> None:
 
 
 @app.command()
-def show(name: Annotated[str, typer.Argument(help="Name of the queue.")]) -> None:
+def show(name: Name) -> None:
     """Show a queue.
 
     Examples:
       prodchain queue show SITE-A-BATCH
     """
     with chosen().client() as client:
-        show_item(pick("queue", name, client.queues()), COLUMNS)
+        show_item(pick("queue", name, client.queues()), LINES)
+
+
+@app.command()
+def drain(name: Name, reason: Reason = "", dry_run: DryRun = False) -> None:
+    """Give a queue no more jobs; those that are there run. Needs an administrator's token.
+
+    Examples:
+      prodchain queue drain SITE-A-BATCH --reason "new kernel on Monday"
+    """
+    _order(name, "drain", reason, dry_run)
+
+
+@app.command()
+def offline(name: Name, reason: Reason = "", dry_run: DryRun = False, yes: Yes = False) -> None:
+    """Take a queue out of service. Needs an administrator's token.
+
+    Examples:
+      prodchain queue offline SITE-A-BATCH --reason "no power"
+    """
+    _order(name, "offline", reason, dry_run, yes=yes)
+
+
+@app.command()
+def online(name: Name, reason: Reason = "", dry_run: DryRun = False) -> None:
+    """Let a queue get jobs again, whatever the broker held against it. Needs an administrator's token.
+
+    Examples:
+      prodchain queue online SITE-A-BATCH
+    """
+    _order(name, "online", reason, dry_run)
+
+
+def _order(name: str, status: str, reason: str, dry_run: bool, *, yes: bool = True) -> None:
+    with chosen().client("admin") as client:
+        carry_out([lambda dry: client.order_queue(name, status, reason, dry_run=dry)], dry_run=dry_run, yes=yes)

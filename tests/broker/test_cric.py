@@ -51,6 +51,13 @@ QUEUES: dict[str, Any] = {
         "maxrss": 16000,
         "maxtime": 345600,
         "nodes": 120,
+        "maxwdir": 80000,
+        "type": "production",
+        "container_type": "singularity:pilot;docker:wrapper",
+        "architectures": [
+            {"type": "cpu", "arch": ["aarch64"], "instr": ["neon"]},
+            {"type": "gpu", "vendor": ["nvidia"]},
+        ],
         "astorages": {"read_lan": ["PRAGUE_DATADISK", "CERN-PROD_MCTAPE"], "write_lan": ["PRAGUE_DATADISK"]},
     },
     "praguelcg2_TEST": {
@@ -79,7 +86,10 @@ def test_queues_and_endpoints_become_sites_that_can_be_applied() -> None:
     assert (disk.url, disk.kind) == ("https://golias.example.org:443/dpm/disk/rucio", "disk")
     assert disk.attributes == {"cloud": "DE", "token": "ATLASDATADISK", "country": "Czech-Republic"}
     assert found.queues == (
-        Queue("PRAGUELCG2_MCORE", "PRAGUELCG2", "PRAGUE_DATADISK", "online", 120, 0, 8, 16000, 345600),
+        Queue(
+            *("PRAGUELCG2_MCORE", "PRAGUELCG2", "PRAGUE_DATADISK", "online", 120, 0, 8, 16000, 345600),
+            *(80000, 1, "aarch64", ("apptainer",), ("production",)),
+        ),
         Queue("PRAGUELCG2_TEST", "PRAGUELCG2", "PRAGUE_DATADISK", "drain", 1, 0, 1, 2000, 86400),
     )
 

@@ -118,6 +118,10 @@ MISTAKES = [
         "no tape_api",
         "tape",
     ),
+    ("too large a part", "slots = 2", "analysis_percent = 101", 11, "over 100", "0 to 100"),
+    ("software that is no list", "slots = 2", 'software = "x"', 11, "not a list", "apptainer"),
+    ("who is nobody", "slots = 2", 'allow = ["higgs"]', 11, "'higgs'", "group:higgs"),
+    ("a negative limit", "slots = 2", "max_jobs = -1", 11, "max_jobs is -1", "0 or more"),
     ("attribute", "writable = false", 'attributes = {Cloud = "DE"}', 16, "'Cloud'", "lower-case"),
     ("link to nowhere", 'home = "A-DISK"', 'home = "A-DISK"\n[link.A-DISK.C]', 2, "no storage 'C'", "A-DISK, B-TAPE"),
     ("kind", 'kind = "tape"', 'kind = "cloud"', 15, "'cloud'", '"disk"'),
@@ -206,6 +210,38 @@ def test_a_storage_says_how_much_it_takes_and_what_it_allows() -> None:
         ),
     )
     assert found.links == (LinkSpec("A-TAPE", "A-DISK", 3),)
+
+
+QUEUE = """\
+home = "A-DISK"
+[site.A.storage.A-DISK]
+url = "file:a"
+[site.A.queue.A-GPU]
+storage = "A-DISK"
+scratch_mb = 50000
+gpus = 2
+architecture = "aarch64"
+software = ["Athena/24.*", "apptainer"]
+allow = ["group:higgs", "user:ann", "analysis"]
+max_jobs = 0
+analysis_percent = 30
+"""
+
+
+def test_a_queue_says_what_it_has_and_who_may_use_it() -> None:
+    (queue,) = parse(QUEUE, Path("/base")).queues
+    assert queue == Queue(
+        "A-GPU",
+        "A",
+        "A-DISK",
+        scratch_mb=50_000,
+        gpus=2,
+        architecture="aarch64",
+        software=("Athena/24.*", "apptainer"),
+        allow=("group:higgs", "user:ann", "analysis"),
+        max_jobs=0,
+        analysis_percent=30,
+    )
 
 
 def test_a_folder_is_read_as_one_declaration(tmp_path: Path) -> None:
