@@ -16,7 +16,7 @@ from prodchain.catalog.backends.ssh import Channel
 from prodchain.catalog.errors import BadStorage, FileMissing, StorageDenied, StorageFull, StorageTimeout
 
 from ...storages.farm import Farm
-from ...storages.servers import Server
+from ...storages.servers import Server, open_folder
 from ...storages.sftp import openssh, rclone_sftp
 from .conftest import Storage, storage_at
 
@@ -131,26 +131,21 @@ def test_a_server_that_is_silent_is_given_up(tmp_path: Path, monkeypatch: pytest
             backend.size(path)
 
 
-def test_a_full_disk_is_said_though_the_protocol_has_no_word_for_it(tmp_path: Path) -> None:
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    tmp_path.chmod(0o755)
-    for folder in (tmp_path.parent, tmp_path.parent.parent):
-        folder.chmod(folder.stat().st_mode | 0o111)
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=2m", "none", disk], capture_output=True, check=False
-    )
-    if mounted.returncode != 0:
-        pytest.skip("mounting a small disk needs root")
-    disk.chmod(0o755)
-    try:
-        with openssh(disk) as server:
-            backend = Sftp(server.server, server.credentials)
-            with pytest.raises(StorageFull):
-                backend.write(f"{folder_of(server)}/file", [LARGE], len(LARGE))
-            assert list(backend.list(folder_of(server))) == []
-    finally:
-        subprocess.run(["umount", "--lazy", disk], check=True)  # the server may be in it still
+def test_a_full_disk_is_said_though_the_protocol_has_no_word_for_it() -> None:
+    with open_folder() as disk:
+        mounted = subprocess.run(
+            ["mount", "-t", "tmpfs", "-o", "size=2m,mode=0755", "none", disk], capture_output=True, check=False
+        )
+        if mounted.returncode != 0:
+            pytest.skip("mounting a small disk needs root")
+        try:
+            with openssh(disk) as server:
+                backend = Sftp(server.server, server.credentials)
+                with pytest.raises(StorageFull):
+                    backend.write(f"{folder_of(server)}/file", [LARGE], len(LARGE))
+                assert list(backend.list(folder_of(server))) == []
+        finally:
+            subprocess.run(["umount", "--lazy", disk], check=True)  # the server may be in it still
 
 
 def test_what_nobody_may_write_to_is_denied(server: Server) -> None:
