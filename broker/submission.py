@@ -6,7 +6,7 @@ from prodchain.catalog import containers, datasets
 from prodchain.catalog.models import BOOKKEEPING, Dataset, DatasetKind
 from prodchain.catalog.names import Did, parse_did, parse_versioned
 
-from . import merging
+from . import merging, shares
 from .database import Connection
 from .errors import BadRequest, TaskConflict
 from .models import Task
@@ -14,14 +14,16 @@ from .requests import TaskRequest
 
 _INSERT = """
 INSERT INTO task (key, step, owner, request, run, priority, input_id, output_id, destination_id, group_name, activity,
-                  actor, reason, parent_id)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)
+                  actor, reason, parent_id, share_id)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)
 ON CONFLICT (key) DO NOTHING RETURNING *
 """
 _NAMES = "SELECT name FROM queue UNION SELECT site FROM queue ORDER BY 1"
 
 
-async def submit(conn: Connection, request: TaskRequest, owner: str) -> tuple[Task, bool]:
+async def submit(
+    conn: Connection, request: TaskRequest, owner: str, kind: DatasetKind = DatasetKind.PRODUCTION
+) -> tuple[Task, bool]:
     """Make the task, or find the one that was made of the same request before; says which.
 
     Raises TaskConflict where an output dataset belongs to other work, DatasetNotFound for an unknown input.
@@ -34,7 +36,7 @@ async def submit(conn: Connection, request: TaskRequest, owner: str) -> tuple[Ta
     beside = {name: await _secondary(conn, name, wanted.dataset) for name, wanted in request.secondary.items()}
     destination = await _destination(conn, request.destination)
     await _refuse_unknown_sites(conn, request.sites)
-    target = await _output_dataset(conn, output, owner)
+    target = await _output_dataset(conn, output, owner, kind)
     row = await conn.fetchrow(
         _INSERT,
         str(output),
@@ -51,6 +53,7 @@ async def submit(conn: Connection, request: TaskRequest, owner: str) -> tuple[Ta
         f"user:{owner}",
         "submitted",
         None,
+        await shares.leaf_of(conn, request, owner),
     )
     if row is None:  # another submission of the same key was faster
         known = await _known(conn, output, request)
@@ -59,7 +62,7 @@ async def submit(conn: Connection, request: TaskRequest, owner: str) -> tuple[Ta
     task = Task.model_validate(dict(row))
     filled = {"": await merging.unmerged(conn, target) if request.merge else target}
     for name, text in request.outputs.items():
-        filled[name] = await _output_dataset(conn, parse_did(text), owner)
+        filled[name] = await _output_dataset(conn, parse_did(text), owner, kind)
     await fills(conn, task, filled)
     await reads(conn, task, parts)
     for name, dataset in beside.items():
@@ -89,6 +92,7 @@ async def _merge(conn: Connection, parent: Task, request: TaskRequest, small: Da
         parent.actor,
         f"merges the outputs of task {parent.id}",
         parent.id,
+        parent.share_id,
     )
     assert row is not None  # the key has the parent's in it, which is new
     task = Task.model_validate(dict(row))
@@ -202,9 +206,9 @@ async def _readable(conn: Connection, text: str) -> Dataset:
     return dataset
 
 
-async def _output_dataset(conn: Connection, output: Did, owner: str) -> Dataset:
+async def _output_dataset(conn: Connection, output: Did, owner: str, kind: DatasetKind) -> Dataset:
     """A dataset that no task fills, and that has nothing in it."""
-    dataset = await datasets.create(conn, output, DatasetKind.PRODUCTION, owner)
+    dataset = await datasets.create(conn, output, kind, owner)
     assert dataset.id is not None
     dataset = await datasets.by_id(conn, dataset.id, lock=True)
     # The task that makes a dataset of this name has it as its key: another submission of it was faster.

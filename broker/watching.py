@@ -142,3 +142,25 @@ async def fold(conn: Connection) -> int:
         [row["task_id"] for row in tasks],
     )
     return len(tasks) // FOLD_TASKS
+
+
+async def fold_work(conn: Connection) -> int:
+    """Sum up what was used, for the days, people, shares and queues of which there is something new."""
+    if not await conn.fetchval("SELECT pg_try_advisory_xact_lock(hashtext('prodchain fold work'))"):
+        return 0
+    await conn.execute(
+        """
+        WITH new AS (
+            SELECT DISTINCT day, owner, group_name, share_id, queue_id, state FROM work_done WHERE NOT folded
+        ), old AS (
+            DELETE FROM work_done w USING new n
+            WHERE (w.owner, w.day, w.group_name, w.state) = (n.owner, n.day, n.group_name, n.state)
+              AND w.share_id IS NOT DISTINCT FROM n.share_id AND w.queue_id IS NOT DISTINCT FROM n.queue_id
+            RETURNING w.*
+        )
+        INSERT INTO work_done (day, owner, group_name, share_id, queue_id, state, jobs, core_s, folded)
+        SELECT day, owner, group_name, share_id, queue_id, state, sum(jobs), sum(core_s), true
+        FROM old GROUP BY day, owner, group_name, share_id, queue_id, state
+        """
+    )
+    return 0

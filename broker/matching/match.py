@@ -12,6 +12,10 @@ from fnmatch import fnmatchcase
 from ..requirements import Requirement
 from .shares import Turns, hunger
 
+GIVERS = 2
+"""How often a gift counts until use is read again: another server may fill the same gap at this moment, and both
+together must not give too much. One server alone closes a gap in some readings instead of one."""
+
 
 @dataclass(frozen=True)
 class Offer:
@@ -157,9 +161,9 @@ def match(
             if lane is None:
                 break
             open_lanes.take(lane)
-            turns.give(lane.share, lane.needs.cores)
+            turns.give(lane.share, lane.needs.cores * GIVERS)
             if fraction:
-                fraction.give(lane.share, lane.needs.cores)
+                fraction.give(lane.share, lane.needs.cores * GIVERS)
             choice.lanes.append(lane)
             offer = offer.less(lane.needs)  # noqa: PLW2901 - what is left of it
             left -= 1

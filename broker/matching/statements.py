@@ -9,7 +9,7 @@ import asyncpg
 from ..database import Connection
 from ..models import USING_SLOTS
 from ..requirements import Requirement
-from .match import Fraction, Lane, Offer, use_by_share
+from .match import GIVERS, Fraction, Lane, Offer, use_by_share
 from .shares import Share, Turns, of_analysis
 
 AGAIN = """
@@ -152,7 +152,7 @@ class Standing:
         return None if limit is None else limit - self.jobs.get(queue, 0)
 
     def give(self, queue: int, share: int, cores: int) -> None:
-        self.cores[share, queue] = self.cores.get((share, queue), 0) + cores
+        self.cores[share, queue] = self.cores.get((share, queue), 0) + cores * GIVERS
         self.jobs[queue] = self.jobs.get(queue, 0) + 1
 
 

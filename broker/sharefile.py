@@ -1,0 +1,67 @@
+"""The declaration of the shares, a TOML document of tables [share.NAME]; reading it is pure."""
+
+import tomllib
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+
+from .errors import BadRequest
+from .tomllines import lines_of
+
+Pattern = Annotated[str, StringConstraints(min_length=1, max_length=200)]
+Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,59}$")]
+HINT = 'a share looks like: [share.higgs] value = 30, parent = "production", match = {group = "higgs*"}'
+
+
+class ShareSpec(BaseModel):
+    """``value`` counts among the children of ``parent`` (or at the top); 0: what the others leave."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: Name
+    value: float = Field(ge=0, le=1e9, allow_inf_nan=False)
+    parent: str | None = None
+    match: dict[Literal["activity", "group", "owner", "step", "tag"], Pattern] = {}
+
+
+def parse(text: str, name: str = "shares.toml") -> list[ShareSpec]:
+    """The shares in their order. Raises BadRequest with the line."""
+    try:
+        document = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise BadRequest(f"{name}: {error}", object=name, hint=HINT) from None
+    tables = document.pop("share", {})
+    if document or not tables or not isinstance(tables, dict):
+        key = next(iter(document), "share")
+        raise BadRequest(f"{name}: {key!r} is no table of shares", object=name, hint=HINT)
+    lines = lines_of(text)
+    found = [_share(key, table, lines, name) for key, table in tables.items()]
+    above = {share.name: share.parent for share in found}
+    for share in found:
+        _check_parents(share.name, above, f"{name}:{lines.get(('share', share.name), 1)}")
+    return found
+
+
+def _share(key: str, table: Any, lines: dict[tuple[str, ...], int], name: str) -> ShareSpec:
+    try:
+        return ShareSpec(**{"name": key, **table})
+    except (ValidationError, TypeError) as error:
+        field, what = "", "it is no table"
+        if isinstance(error, ValidationError):
+            first = error.errors()[0]
+            field, what = ".".join(map(str, first["loc"])), first["msg"]
+        line = lines.get(("share", key, field.partition(".")[0])) or lines.get(("share", key), 1)
+        raise BadRequest(f"{name}:{line}: share {key}: {field}: {what}", object=f"share {key}", hint=HINT) from None
+
+
+def _check_parents(share: str, above: dict[str, str | None], where: str) -> None:
+    seen = [share]
+    while (parent := above[seen[-1]]) is not None:
+        if parent not in above or parent in seen:
+            said = (
+                f"is below itself ({' < '.join([*seen, parent])})" if parent in seen else f"has no parent {parent!r}"
+            )
+            raise BadRequest(
+                f"{where}: share {share} {said}", object=f"share {share}", hint=f"shares here are {', '.join(above)}"
+            )
+        seen.append(parent)
