@@ -102,8 +102,9 @@ class Client(OrderCalls):
     ) -> list[Document]:
         return list(self._pages("/api/tasks", {"state": state, "step": step, "run": run}, limit))
 
-    def task_why(self, id: int) -> Document:  # noqa: A002
-        return self._json("GET", f"/api/tasks/{id}/why")
+    def task_why(self, id: int, at: str | None = None) -> Document:  # noqa: A002
+        """Now, or at a time in the past (ISO 8601 with offset)."""
+        return self._json("GET", f"/api/tasks/{id}/why", {"at": at})
 
     def task_story(self, id: int) -> list[Document]:  # noqa: A002
         return list(self._pages(f"/api/tasks/{id}/story", {}, None))
@@ -125,8 +126,9 @@ class Client(OrderCalls):
         asked = {"task": task, "state": state, "queue": queue, "site": site}
         return list(self._pages("/api/jobs", asked, limit))
 
-    def job_why(self, id: int) -> Document:  # noqa: A002
-        return self._json("GET", f"/api/jobs/{id}/why")
+    def job_why(self, id: int, at: str | None = None) -> Document:  # noqa: A002
+        """Now, or at a time in the past (ISO 8601 with offset)."""
+        return self._json("GET", f"/api/jobs/{id}/why", {"at": at})
 
     def job_story(self, id: int) -> list[Document]:  # noqa: A002
         return list(self._pages(f"/api/jobs/{id}/story", {}, None))

@@ -44,6 +44,7 @@ from . import (
     task_orders,
     tasks,
     uploads,
+    why,
 )
 from .documents import Problem
 from .envelope import Envelope
@@ -63,6 +64,7 @@ PARTS = (
         tasks,
         task_orders,
         jobs,
+        why,
         brokerage,
         queues,
         quotas,

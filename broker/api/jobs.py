@@ -1,4 +1,4 @@
-"""Jobs: listed, explained, read along, steered."""
+"""Jobs: listed, read along, steered."""
 
 from typing import Annotated
 
@@ -6,7 +6,7 @@ from fastapi import APIRouter, Query, Request
 from fastapi.responses import StreamingResponse
 from pydantic import Field
 
-from .. import job_orders, job_views, jobs, task_views, tasks, why
+from .. import job_orders, job_views, jobs, task_views, tasks
 from ..database import Connection
 from ..states import JobState
 from ..tokens import Caller
@@ -39,11 +39,6 @@ async def listing(
 @router.get("/{id}", dependencies=[READER], summary="One job", responses={200: {"model": JobView}})
 async def one(id: Id, conn: Read) -> Document:  # noqa: A002
     return Document(await job_views.job(conn, id))
-
-
-@router.get("/{id}/why", dependencies=[READER], summary="Why the job is not further")
-async def explain(id: Id, conn: Read) -> Document:  # noqa: A002
-    return Document(await why.job_why(conn, id))
 
 
 @router.get(

@@ -1,10 +1,10 @@
-"""Tasks: submitted, followed, explained; orders for them are in task_orders."""
+"""Tasks: submitted, followed; orders for them are in task_orders."""
 
 from typing import Annotated
 
 from fastapi import APIRouter, Query
 
-from .. import decision_views, groups, submission, task_views, throttling, why
+from .. import decision_views, groups, submission, task_views, throttling
 from ..bunches import Pace
 from ..requests import TaskRequest
 from ..states import TaskState
@@ -53,11 +53,6 @@ async def listing(
 @router.get("/{id}", dependencies=[READER], summary="One task", responses={200: {"model": TaskView}})
 async def one(id: Id, conn: Read) -> Document:  # noqa: A002
     return Document(await task_views.task(conn, id))
-
-
-@router.get("/{id}/why", dependencies=[READER], summary="Why the task is not further")
-async def explain(id: Id, conn: Read) -> Document:  # noqa: A002
-    return Document(await why.task_why(conn, id))
 
 
 @router.get(

@@ -6,7 +6,7 @@ calls and the tries of a copy are not, and it is said where an answer would want
 
 from collections.abc import Mapping
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from ..database import Connection
@@ -17,6 +17,8 @@ from . import ended, missing, record
 from .now import refused
 from .reasons import NOTHING, Answer, Reason
 
+FRESH = timedelta(seconds=60)
+"""The brokerage asks again about what it refused after half of that, if nothing changes."""
 NOT_KEPT = "its place in the queue then is not on record, nor which pilots called"
 
 _STATE = """
@@ -82,7 +84,7 @@ async def _defined(conn: Connection, job: Job, event: Mapping[str, Any], answer:
     kept, need = await record.refusal(conn, job, event["at"], at)
     answer.verdicts = record.verdict_views(kept, names)
     if kept is not None:
-        until = "" if kept.until >= at else f" (last looked at {said(kept.until)})"
+        until = "" if at - kept.until < FRESH else f" (last looked at {said(kept.until)})"
         reason = refused(kept, need, names)
         answer.reasons.append(replace(reason, what=f"{reason.what}{until}"))
     elif not answer.reasons:

@@ -15,7 +15,7 @@ from .cures import Cure, of_verdicts
 from .reasons import View
 
 EVER = datetime(1970, 1, 1, tzinfo=UTC)
-LOOKED_AT = 5
+LOOKED_AT = 12
 """Refusals that may be the one for a job: a task's jobs fall into few kinds, and each has its own."""
 
 _KEPT = """
