@@ -1,12 +1,17 @@
 """Leases: a pilot's hold on its job, kept by its reports; a silent pilot loses it."""
 
+from collections import defaultdict
+
 from .database import Connection, Pool
-from .failing import fail
+from .failing import fail_all
 from .jobs import lock
+from .models import Job
 
 ACTOR = "watch"
 SERVER = "server"
 SERVER_SILENCE_S = 5.0
+BUNCH = 200
+"""Runs reclaimed in one transaction."""
 
 
 async def server_starts(conn: Connection, lease_s: float) -> None:
@@ -30,26 +35,29 @@ async def extend(conn: Connection, job_id: int, lease_s: float) -> None:
     )
 
 
-async def expired(conn: Connection) -> list[int]:
-    """Jobs whose pilots were not heard of within the lease, while a server could have heard them."""
-    rows = await conn.fetch(
+async def reclaim(conn: Connection) -> int:
+    """Fail the runs whose pilots were not heard of within the lease, while a server could have heard them.
+
+    A bunch of those that are due in one transaction of the caller; their work gets another run. Returns their number.
+    """
+    due = await conn.fetch(
         """
         SELECT job_id FROM lease
         WHERE until < now()
           AND EXISTS (SELECT FROM agent WHERE name = $1 AND seen_at > now() - make_interval(secs => $2))
-        ORDER BY job_id LIMIT 500
+        ORDER BY until LIMIT $3
         """,
         SERVER,
         SERVER_SILENCE_S,
+        BUNCH,
     )
-    return [row["job_id"] for row in rows]
-
-
-async def reclaim(conn: Connection, job_id: int) -> int:
-    """Fail a job whose pilot is silent, unless it has called meanwhile; its work gets a new attempt."""
-    job = (await lock(conn, [job_id]))[job_id]
-    until = await conn.fetchval("SELECT until FROM lease WHERE job_id = $1 AND until < now()", job_id)
-    if until is None:
-        return 0
-    await fail(conn, job, ACTOR, f"lost heartbeat: pilot {job.pilot} was silent until {until:%H:%M:%S} UTC")
-    return 1
+    locked = await lock(conn, [row["job_id"] for row in due])
+    # A pilot may have called while its job was being locked.
+    still = await conn.fetch("SELECT job_id, until FROM lease WHERE job_id = ANY($1) AND until < now()", list(locked))
+    alike: dict[str, list[Job]] = defaultdict(list)
+    for row in still:
+        job = locked[row["job_id"]]
+        alike[f"lost heartbeat: pilot {job.pilot} was silent until {row['until']:%H:%M:%S} UTC"].append(job)
+    for reason, jobs in alike.items():
+        await fail_all(conn, jobs, ACTOR, reason)
+    return len(still)

@@ -45,6 +45,15 @@ class Settings(BaseSettings):
     starting_s: float = Field(7200, gt=0, description="Seconds that a pilot may fetch a job's inputs.")
     overtime_s: float = Field(1800, gt=0, description="Seconds beyond a job's wall time before it counts as stuck.")
     holding_s: float = Field(7200, gt=0, description="Seconds that a pilot may store a job's outputs.")
+    activated_s: float = Field(
+        3600, gt=0, description="Seconds that a job may wait at a queue where no pilot that suits it is seen."
+    )
+    link_s: float = Field(
+        600, gt=0, description="Seconds that a job's input may fail to come before another queue gets the job."
+    )
+    canary_s: float = Field(
+        300, gt=0, description="Seconds from a queue's drain by its failures to the first try with one job."
+    )
     decisions_days: float = Field(
         30,
         ge=0,

@@ -9,7 +9,8 @@ from fastapi import APIRouter, Request, Response
 from prodchain.pilot_agent.messages import Acquire, Acquired, Answers, Updates, encode
 
 from .. import reports
-from .parts import Document, Write, parts_of
+from ..connections import connection
+from .parts import Document, parts_of
 from .policies import PUBLIC, PilotCaller
 
 router = APIRouter(tags=["pilot"])
@@ -24,13 +25,17 @@ async def acquire(ask: Acquire, caller: PilotCaller, request: Request) -> Docume
 
 
 @router.post("/api/pilot/update", summary="News of jobs", responses={200: {"model": Answers}})
-async def update(news: Updates, caller: PilotCaller, request: Request, conn: Write) -> Document:
+async def update(news: Updates, caller: PilotCaller, request: Request) -> Document:
     """What to do with each job; jobs of another queue are not this pilot's, whatever it says."""
     assert caller.queue_id is not None
+    parts = parts_of(request)
     for one in news.updates:  # payloads print anything, the database keeps no zero bytes
         one.error = one.error.replace("\0", "\N{REPLACEMENT CHARACTER}")
-    lease_s = parts_of(request).settings.lease_s
-    return Document(encode(await reports.apply(conn, caller.queue_id, news, lease_s)))
+    beaten = await parts.heartbeats.beat(caller.queue_id, news)
+    if beaten is not None:
+        return Document(encode(Answers(beaten)))
+    async with connection(parts.pool) as conn, conn.transaction():
+        return Document(encode(await reports.apply(conn, caller.queue_id, news, parts.settings.lease_s)))
 
 
 @router.get("/pilot.pyz", dependencies=[PUBLIC], summary="The pilot as one file", response_class=Response)

@@ -47,12 +47,21 @@ async def place(conn: Connection, task_id: int) -> int:
     return await placement.place(conn, task_id, Pace(1.0, LEASE_S))
 
 
+async def due(conn: Connection) -> list[int]:
+    """A bunch of runs is reclaimed at once: there is something to do, or not."""
+    return [await conn.fetchval("SELECT count(*) FROM lease WHERE until < now()")]
+
+
+async def reclaim(conn: Connection, _: int) -> int:
+    return await leases.reclaim(conn)
+
+
 Find: TypeAlias = Callable[[Connection], Awaitable[list[int]]]
 Work: TypeAlias = Callable[[Connection, int], Awaitable[int]]
 AGENTS: dict[str, tuple[Find, Work]] = {
     "generate": (generation.growing_tasks, generation.generate),
     "place": (placement.waiting_tasks, place),
-    "reclaim": (leases.expired, leases.reclaim),
+    "reclaim": (due, reclaim),
     "orders": (order_slices.unfinished, order_slices.carry_on),
     "sweep": (watching.left_behind, watching.sweep),
     "complete": (watching.ending, watching.complete),
