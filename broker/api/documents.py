@@ -186,6 +186,74 @@ class AssignmentView(Shape):
     verdicts: list[VerdictView]
 
 
+class WhyRemedyView(Shape):
+    """``who``: nobody (it passes by itself), user or operator."""
+
+    who: str
+    text: str
+    change: dict[str, Any]
+
+
+class WhyFailureView(Shape):
+    criterion: str
+    reason: str
+    remedies: list[WhyRemedyView]
+
+
+class WhyVerdictView(VerdictView):
+    failures: list[WhyFailureView]
+
+
+class ReasonView(Shape):
+    """``remedy`` in words, by ``who``; ``change`` is the same as data; ``jobs``: how many it is said of."""
+
+    what: str
+    remedy: str
+    who: str
+    change: dict[str, Any]
+    jobs: int
+
+
+class RankView(Shape):
+    """Among the jobs that a like pilot would take; what is named in ``more_than`` is more than that."""
+
+    place: int
+    of: int
+    ahead_in_share: int
+    more_than: list[str]
+
+
+class MissingView(Shape):
+    """A file that is waited for at ``storage``; ``words`` says in a sentence how far it is."""
+
+    file: str
+    storage: str
+    bytes: int
+    source: str | None
+    state: str
+    words: str
+    error: str | None
+    next_try: datetime | None
+
+
+class CureView(WhyRemedyView):
+    """What would make it run with the least change, ``queue``: where; ``command``: how, empty if nothing need be."""
+
+    queue: str | None
+    command: str
+
+
+class WhyView(Shape):
+    object: str
+    state: str
+    at: datetime
+    reasons: list[ReasonView]
+    rank: RankView | None
+    missing: list[MissingView]
+    cheapest: CureView | None
+    verdicts: list[WhyVerdictView]
+
+
 class JobView(Shape):
     id: int
     task: int
