@@ -11,12 +11,17 @@ import time
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
+from . import journal
 from .connections import connection
 from .database import Connection, Pool
 from .errors import BadRequest, NotFound, Unauthorized
+from .journal import Outcome, View
+from .marks import mark_of, read_mark
 from .models import TokenKind
 
 PREFIX = "pc_"
+SHOWN = 12
+"""Characters of a token's hash that name it: nothing that would help to guess the token."""
 REMEMBERED_S = 5.0
 REMEMBERED_MOST = 10_000
 LONGEST = 512
@@ -74,6 +79,40 @@ async def issue(
         expires_at,
     )
     return token, expires_at
+
+
+async def tokens(
+    conn: Connection, *, subject: str | None = None, limit: int = 100, after: str | None = None
+) -> tuple[list[View], str | None]:
+    """Tokens that are good now, the newest first, by the beginning of their hash; the second value goes on."""
+    at, (key,) = read_mark(after, 1)
+    rows = await conn.fetch(
+        """
+        SELECT left(t.hash, $1) AS id, t.kind, t.subject, q.name AS queue, t.created_at, t.expires_at
+        FROM token t LEFT JOIN queue q ON q.id = t.queue_id
+        WHERE t.expires_at > now() AND ($2::text IS NULL OR t.subject = $2)
+          AND ($3::timestamptz IS NULL OR (t.created_at, left(t.hash, $1)) < ($3, $4))
+        ORDER BY t.created_at DESC, left(t.hash, $1) DESC LIMIT $5
+        """,
+        SHOWN,
+        subject,
+        at,
+        key,
+        limit + 1,
+    )
+    views = [dict(row) for row in rows[:limit]]
+    return views, mark_of(views[-1]["created_at"], views[-1]["id"]) if len(rows) > limit else None
+
+
+async def revoke(conn: Connection, token: str, actor: str, reason: str = "") -> Outcome:
+    """Withdraw the token whose hash begins so; it opens nothing any more within REMEMBERED_S."""
+    row = await conn.fetchrow(
+        "DELETE FROM token WHERE left(hash, $2) = $1 AND expires_at > now() RETURNING kind, subject", token, SHOWN
+    )
+    if row is None:
+        raise NotFound(f"there is no token {token}", object=f"token {token}", hint="see `prodchain token ls`")
+    changes = {"token": [f"{row['kind']} token of {row['subject']}", None]}
+    return await journal.enter(conn, Outcome("revoke", f"token {token}", changes), actor, reason)
 
 
 class Tokens:

@@ -15,7 +15,7 @@ from .ordering import ANSWER, Order, Plain, carried_out
 from .parameters import LARGEST_ID, AfterId, Id, Limit, Word
 from .parts import Document, Read, Write, page, parts_of
 from .policies import READER, User, actor_of, may_steer
-from .task_orders import ReassignOrder
+from .task_orders import Reassign
 
 router = APIRouter(prefix="/api/jobs", tags=["jobs"])
 
@@ -86,11 +86,10 @@ async def kill(id: Id, order: Plain, caller: User, conn: Write) -> Document:  # 
 
 
 @router.post("/{id}/reassign", summary="Let the brokerage decide anew on a job that waits", responses=ANSWER)
-async def reassign(id: Id, order: ReassignOrder | None, caller: User, conn: Write) -> Document:  # noqa: A002
+async def reassign(id: Id, order: Reassign, caller: User, conn: Write) -> Document:  # noqa: A002
     """``to`` a queue or site, else for another queue than its present one."""
-    actor, order = await _may(conn, caller, id), order or ReassignOrder()
-    to = order.to
-    return await carried_out(conn, order, lambda: job_orders.reassign(conn, id, to, actor, order.reason))
+    actor = await _may(conn, caller, id)
+    return await carried_out(conn, order, lambda: job_orders.reassign(conn, id, order.to, actor, order.reason))
 
 
 @router.post("/{id}/priority", summary="Move a job that waits up or down", responses=ANSWER)

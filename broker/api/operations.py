@@ -5,7 +5,7 @@ from importlib.metadata import version
 from typing import Annotated, Any
 
 import asyncpg
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Path, Request
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -13,9 +13,11 @@ from .. import overview_views, tokens
 from ..connections import connection
 from ..errors import Unavailable
 from ..models import TokenKind
-from .documents import Health, IssuedToken, OverviewView
-from .parts import Document, Read, Write, parts_of
-from .policies import PUBLIC, READER, Admin
+from .documents import Health, IssuedToken, OverviewView, Page, TokenView
+from .ordering import ANSWER, Plain, carried_out
+from .parameters import AfterMark, Limit, Word
+from .parts import Document, Read, Write, page, parts_of
+from .policies import PUBLIC, READER, Admin, actor_of
 
 router = APIRouter(tags=["operations"])
 
@@ -60,6 +62,22 @@ async def issue(wish: TokenWish, caller: Admin, conn: Write) -> Document:
     lifetime = timedelta(seconds=wish.lifetime_s)
     token, expires_at = await tokens.issue(conn, wish.kind, wish.subject, lifetime, wish.queue)
     return Document({"token": token, "expires_at": expires_at}, 201)
+
+
+@router.get("/api/tokens", summary="Tokens that are good now", responses={200: {"model": Page[TokenView]}})
+async def token_list(
+    caller: Admin, conn: Read, subject: Word = None, limit: Limit = 100, after: AfterMark = None
+) -> Document:
+    """Each named by the beginning of its hash; the tokens themselves are not kept."""
+    return page(await tokens.tokens(conn, subject=subject, limit=limit, after=after))
+
+
+@router.post("/api/tokens/{token}/revoke", summary="Withdraw a token", responses=ANSWER)
+async def revoke(
+    token: Annotated[str, Path(pattern="^[0-9a-f]{12}$")], order: Plain, caller: Admin, conn: Write
+) -> Document:
+    """It opens nothing any more within seconds."""
+    return await carried_out(conn, order, lambda: tokens.revoke(conn, token, actor_of(caller), order.reason))
 
 
 @router.get(

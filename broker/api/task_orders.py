@@ -1,8 +1,8 @@
 """Orders for tasks: who may give them, and the function that carries each out."""
 
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Body
 from pydantic import Field
 
 from .. import orders, task_changes, tasks
@@ -26,6 +26,10 @@ class ReassignOrder(Order):
     """``to``: the only queue or site; none: as the brokerage decides."""
 
     to: str | None = Field(default=None, max_length=300)
+
+
+Retry = Annotated[RetryOrder, Body(default_factory=RetryOrder)]
+Reassign = Annotated[ReassignOrder, Body(default_factory=ReassignOrder)]
 
 
 class SetOrder(Order):
@@ -67,17 +71,15 @@ async def finish(id: Id, order: Plain, caller: User, conn: Write) -> Document:  
 
 
 @router.post("/{id}/retry", summary="New attempts for what failed", responses=ANSWER)
-async def retry(id: Id, order: RetryOrder | None, caller: User, conn: Write) -> Document:  # noqa: A002
-    actor, order = await _may(conn, caller, id), order or RetryOrder()
-    new = order.new_inputs
+async def retry(id: Id, order: Retry, caller: User, conn: Write) -> Document:  # noqa: A002
+    actor, new = await _may(conn, caller, id), order.new_inputs
     return await carried_out(conn, order, lambda: orders.retry(conn, id, actor, order.reason, new_inputs=new))
 
 
 @router.post("/{id}/reassign", summary="Let the brokerage decide anew on jobs that wait", responses=ANSWER)
-async def reassign(id: Id, order: ReassignOrder | None, caller: User, conn: Write) -> Document:  # noqa: A002
-    actor, order = await _may(conn, caller, id), order or ReassignOrder()
-    to = order.to
-    return await carried_out(conn, order, lambda: task_changes.reassign(conn, id, to, actor, order.reason))
+async def reassign(id: Id, order: Reassign, caller: User, conn: Write) -> Document:  # noqa: A002
+    actor = await _may(conn, caller, id)
+    return await carried_out(conn, order, lambda: task_changes.reassign(conn, id, order.to, actor, order.reason))
 
 
 @router.post("/{id}/set", summary="Change what a task asks for", responses=ANSWER)

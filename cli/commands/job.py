@@ -5,16 +5,16 @@ from typing import Annotated
 
 import typer
 
-from prodchain.broker.client import Client, Document
+from prodchain.broker.client import Client
 
-from ..confirm import confirm
 from ..options import chosen
-from ..output import Column, say, show_item, show_items, show_json
-from ..reasons import show_why
+from ..orders import DryRun, Reason, Yes, carry_out
+from ..output import Column, show_item, show_items, show_json
+from ..reasons import At, moment_of, show_why
 from ..values import Kind
 from .task import STORY
 
-app = typer.Typer(help="Look at jobs, read their logs, kill them.\n\nExamples:\n  prodchain job log -f 4211")
+app = typer.Typer(help="Look at jobs, read their logs, steer them.\n\nExamples:\n  prodchain job log -f 4211")
 
 Id = Annotated[int, typer.Argument(help="Number of the job.")]
 
@@ -88,14 +88,17 @@ def show(job: Id) -> None:
 
 
 @app.command()
-def why(job: Id) -> None:
-    """Say why a job waits or where it went, what each queue lacks, and what would help.
+def why(job: Id, at: At = None) -> None:
+    """Say why a job waits or is where it is, or was at a time in the past, and what would help.
 
     Examples:
       prodchain job why 4211
+      prodchain job why 4211 --at 2h
+      prodchain job why 4211 --json | jq -r .cheapest.command
     """
+    asked = moment_of(at)
     with chosen().client() as client:
-        show_why(client.job_why(job))
+        show_why(client.job_why(job, asked), asked)
 
 
 @app.command()
@@ -141,20 +144,43 @@ def _print_log(client: Client, job: int, follow: bool) -> None:
 
 
 @app.command()
-def kill(job: Id, yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False) -> None:
+def kill(job: Id, reason: Reason = "", dry_run: DryRun = False, yes: Yes = False) -> None:
     """Stop a job.
 
     Examples:
       prodchain job kill 4211 --yes
     """
     with chosen().client() as client:
-        now = client.job(job)
-        where = f" at {now['queue']}" if now["queue"] else ""
-        confirm(f"kill job {job} ({now['step']} number {now['number']}, {now['state']}{where})", yes=yes)
-        _tell(client.kill_job(job))
+        carry_out([lambda dry: client.kill_job(job, reason, dry_run=dry)], dry_run=dry_run, yes=yes, ask=True)
 
 
-def _tell(job: Document) -> None:
-    say(f"job {job['id']} is {job['state']}: {job['reason']}")
-    if chosen().json:
-        show_item(job, LINES)
+@app.command()
+def reassign(
+    job: Id,
+    to: Annotated[str | None, typer.Option(help="Queue or site where it is to run; else another than now.")] = None,
+    reason: Reason = "",
+    dry_run: DryRun = False,
+) -> None:
+    """Let the brokerage decide anew on a job that no pilot has.
+
+    Examples:
+      prodchain job reassign 4211 --to SITE-B
+    """
+    with chosen().client() as client:
+        carry_out([lambda dry: client.reassign_job(job, to, reason, dry_run=dry)], dry_run=dry_run)
+
+
+@app.command()
+def priority(
+    job: Id,
+    priority: Annotated[int, typer.Argument(min=0, help="The higher, the earlier among those of its share.")],
+    reason: Reason = "",
+    dry_run: DryRun = False,
+) -> None:
+    """Move a job that no pilot has up or down.
+
+    Examples:
+      prodchain job priority 4211 2000
+    """
+    with chosen().client() as client:
+        carry_out([lambda dry: client.set_job_priority(job, priority, reason, dry_run=dry)], dry_run=dry_run)

@@ -9,14 +9,14 @@ import typer
 
 from prodchain.broker.client import Document
 
-from ..confirm import confirm
 from ..errors import NotFound, Usage
 from ..options import chosen
 from ..output import Column, say, show_item, show_items, show_json
-from ..reasons import show_decisions, show_why
-from ..values import Kind, readable, size, span
+from ..reasons import At, moment_of, show_decisions, show_why
+from ..values import Kind, size, span
+from . import task_orders
 
-app = typer.Typer(help="Submit tasks, look at them, kill and retry them.\n\nExamples:\n  prodchain task why 10000001")
+app = typer.Typer(help="Submit tasks, look at them, steer them.\n\nExamples:\n  prodchain task why 10000001")
 
 Id = Annotated[int, typer.Argument(help="Number of the task.")]
 
@@ -148,14 +148,17 @@ def show(task: Id) -> None:
 
 
 @app.command()
-def why(task: Id) -> None:
-    """Say why a task does not advance, what each queue lacks, and what would help.
+def why(task: Id, at: At = None) -> None:
+    """Say why a task does not advance, or did not at a time in the past, and what would help.
 
     Examples:
       prodchain task why 10000001
+      prodchain task why 10000001 --at 2h
+      prodchain task why 10000001 --json | jq -r .cheapest.command
     """
+    asked = moment_of(at)
     with chosen().client() as client:
-        show_why(client.task_why(task))
+        show_why(client.task_why(task, asked), asked)
 
 
 @app.command()
@@ -169,145 +172,13 @@ def story(task: Id) -> None:
         show_items(client.task_story(task), STORY)
 
 
-Ids = Annotated[list[int], typer.Argument(metavar="TASK...", help="Numbers of the tasks.")]
-
-
-@app.command()
-def kill(tasks: Ids, reason: Reason = "", dry_run: DryRun = False, yes: Yes = False) -> None:
-    """Stop tasks and their jobs; what is finished stays.
-
-    Examples:
-      prodchain task kill 10000001 --reason "wrong geometry"
-      prodchain task kill 10000001 10000002 --yes
-    """
-    with chosen().client() as client:
-        orders = [lambda dry, id=task: client.kill_task(id, reason, dry_run=dry) for task in tasks]
-        carry_out(orders, dry_run=dry_run, yes=yes, ask=True)
-
-
-@app.command()
-def pause(tasks: Ids, reason: Reason = "", dry_run: DryRun = False, yes: Yes = False) -> None:
-    """Make and place no more jobs of tasks; those that wait at queues go back, those with pilots run on.
-
-    Examples:
-      prodchain task pause 10000001 --reason "the release is bad"
-    """
-    with chosen().client() as client:
-        orders = [lambda dry, id=task: client.pause_task(id, reason, dry_run=dry) for task in tasks]
-        carry_out(orders, dry_run=dry_run, yes=yes)
-
-
-@app.command()
-def resume(tasks: Ids, reason: Reason = "", dry_run: DryRun = False, yes: Yes = False) -> None:
-    """Let paused tasks go on, and exhausted ones with what is left of their work.
-
-    Examples:
-      prodchain task resume 10000001
-    """
-    with chosen().client() as client:
-        orders = [lambda dry, id=task: client.resume_task(id, reason, dry_run=dry) for task in tasks]
-        carry_out(orders, dry_run=dry_run, yes=yes)
-
-
-@app.command()
-def finish(tasks: Ids, reason: Reason = "", dry_run: DryRun = False, yes: Yes = False) -> None:
-    """End tasks with what there is: jobs that wait are cancelled, those with pilots run on. `retry` makes the rest.
-
-    Examples:
-      prodchain task finish 10000001 --dry-run
-    """
-    with chosen().client() as client:
-        orders = [lambda dry, id=task: client.finish_task(id, reason, dry_run=dry) for task in tasks]
-        carry_out(orders, dry_run=dry_run, yes=yes, ask=True)
-
-
-@app.command()
-def retry(
-    tasks: Ids,
-    new_inputs: Annotated[bool, typer.Option("--new-inputs", help="Also files that joined the input since.")] = False,
-    reason: Reason = "",
-    dry_run: DryRun = False,
-    yes: Yes = False,
-) -> None:
-    """Run again what failed or was killed in tasks; what is finished is not redone.
-
-    Examples:
-      prodchain task retry 10000001
-      prodchain task retry 10000001 --new-inputs
-    """
-    with chosen().client() as client:
-        orders = [
-            lambda dry, id=task: client.retry_task(id, reason, new_inputs=new_inputs, dry_run=dry) for task in tasks
-        ]
-        carry_out(orders, dry_run=dry_run, yes=yes)
-
-
-@app.command()
-def reassign(
-    task: Id,
-    to: Annotated[
-        str | None, typer.Option(help="The only queue or site for it; else as the brokerage decides.")
-    ] = None,
-    reason: Reason = "",
-    dry_run: DryRun = False,
-    yes: Yes = False,
-) -> None:
-    """Let the brokerage decide anew on a task's jobs that wait at queues.
-
-    Examples:
-      prodchain task reassign 10000001
-      prodchain task reassign 10000001 --to SITE-B --dry-run
-    """
-    with chosen().client() as client:
-        carry_out([lambda dry: client.reassign_task(task, to, reason, dry_run=dry)], dry_run=dry_run, yes=yes)
-
-
-@app.command("set")
-def set_(
-    words: Annotated[
-        list[str], typer.Argument(metavar="TASK... KEY=VALUE...", help="Numbers of tasks, and what to change.")
-    ],
-    reason: Reason = "",
-    dry_run: DryRun = False,
-    yes: Yes = False,
-) -> None:
-    """Change what tasks ask for: of jobs without pilots, and of those to come.
-
-    Keys: priority, cores, memory_mb, walltime_s, scratch_mb, gpus, architecture, software, sites, max_attempts,
-    files_per_job, events_per_job, bytes_per_job, target_walltime_s. Lists have commas; none takes a limit away.
-
-    Examples:
-      prodchain task set 10000001 priority=2000
-      prodchain task set 10000001 10000002 memory_mb=4000 sites=SITE-A,SITE-B --dry-run
-    """
-    tasks, changes = _assignments(words)
-    with chosen().client() as client:
-        orders = [lambda dry, id=task: client.set_task(id, changes, reason, dry_run=dry) for task in tasks]
-        carry_out(orders, dry_run=dry_run, yes=yes)
-
-
-LISTS = ("sites", "software")
-
-
-def _assignments(words: list[str]) -> tuple[list[int], Document]:
-    tasks = [int(word) for word in words if word.isdecimal()]
-    changes: Document = {}
-    for word in words:
-        key, equals, value = word.partition("=")
-        if equals and key:
-            changes[key] = _value(key, value)
-        elif not word.isdecimal():
-            raise Usage(
-                "neither a task nor a change", object=word, hint="write tasks as numbers, changes as KEY=VALUE"
-            )
-    if not tasks or not changes:
-        raise Usage("it wants tasks and changes", object=" ".join(words), hint="as in `10000001 priority=2000`")
-    return tasks, changes
-
-
-def _value(key: str, text: str) -> str | int | list[str] | None:
-    if key in LISTS:
-        return [] if text in ("", "none") else text.split(",")
-    if text == "none":
-        return None
-    return int(text) if text.isdecimal() else text
+for verb, name in (
+    (task_orders.kill, "kill"),
+    (task_orders.pause, "pause"),
+    (task_orders.resume, "resume"),
+    (task_orders.finish, "finish"),
+    (task_orders.retry, "retry"),
+    (task_orders.reassign, "reassign"),
+    (task_orders.set_, "set"),
+):
+    app.command(name)(verb)

@@ -9,12 +9,23 @@ import typer
 
 from ..errors import NotAllowed, Usage
 from ..options import chosen
-from ..output import say, show_json
+from ..orders import DryRun, Reason, Yes, carry_out
+from ..output import Column, say, show_items, show_json
 from ..values import Kind, exact
 
-app = typer.Typer(help="Make tokens.\n\nExamples:\n  prodchain token create --subject ada --out ada.token")
+app = typer.Typer(
+    help="Make tokens, withdraw them.\n\nExamples:\n  prodchain token create --subject ada --out ada.token"
+)
 
 DAY_S = 86_400
+COLUMNS = (
+    Column("token", "id"),
+    Column("kind", "kind"),
+    Column("of", "subject"),
+    Column("queue", "queue"),
+    Column("made", "created_at", Kind.TIME),
+    Column("good until", "expires_at", Kind.TIME),
+)
 
 
 class TokenKind(StrEnum):
@@ -55,6 +66,33 @@ def create(
     elif out is None:
         print(made["token"])
     say(f"{kind} token of {subject}, good until {exact(made['expires_at'], Kind.TIME)}")
+
+
+@app.command()
+def ls(subject: Annotated[str | None, typer.Option(help="Only of this user or program.")] = None) -> None:
+    """List tokens that are good now, the newest first. Needs an administrator's token.
+
+    Examples:
+      prodchain token ls --subject ada
+    """
+    with chosen().client("admin") as client:
+        show_items(client.tokens(subject), COLUMNS)
+
+
+@app.command()
+def revoke(
+    token: Annotated[str, typer.Argument(help="As `token ls` names it.")],
+    reason: Reason = "",
+    dry_run: DryRun = False,
+    yes: Yes = False,
+) -> None:
+    """Withdraw a token: within seconds it opens nothing any more. Needs an administrator's token.
+
+    Examples:
+      prodchain token revoke 3f9a0c11d2e4 --reason "it was in a log"
+    """
+    with chosen().client("admin") as client:
+        carry_out([lambda dry: client.revoke_token(token, reason, dry_run=dry)], dry_run=dry_run, yes=yes, ask=True)
 
 
 def _reserve(out: Path) -> int:

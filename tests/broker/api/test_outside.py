@@ -22,6 +22,9 @@ DOCUMENTS: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
     "/api/datasets/user.ann.d/verify": ({}, ("at",)),
     "/api/replicas": ({"storage": "A-DISK", "files": [{"did": "a:b", "bytes": 1, "adler32": "0" * 8}]}, ("storage",)),
     "/api/uploads": ({"dataset": "user.ann.up", "files": [FILE]}, ("dataset", "storage")),
+    "/api/quotas/work": ({"subject": "user:ann", "running": 1}, ("subject", "reason")),
+    "/api/groups/higgs/add": ({"user": "ann"}, ("user", "reason")),
+    "/api/queues/A-BATCH/drain": ({}, ("reason",)),
     "/api/quotas": ({"owner": "ann", "storage": "A-DISK", "limit_bytes": 1}, ("owner", "storage")),
 }
 

@@ -39,7 +39,7 @@ async def test_a_task_goes_through_the_api_from_submission_to_done(broker: Broke
     token, pilot = await broker.token("user", "ann"), await broker.token("pilot", "a", "A-BATCH")
     answer = await broker.post("/api/tasks", evgen().model_dump(), token)
     assert answer.status_code == 201
-    task = documents.TaskView.model_validate(answer.json())
+    task = documents.SubmittedView.model_validate(answer.json())
     await broker.world.pool.execute("UPDATE queue SET status = 'offline' WHERE name = 'B-BATCH'")
     await broker.world.agents()
 
@@ -68,6 +68,8 @@ async def test_every_reading_route_answers(broker: Broker) -> None:
     await broker.world.agents()
     await broker.world.run_one("A-BATCH")
     await broker.world.run_one("B-BATCH")
+    await broker.world.pool.execute("INSERT INTO membership VALUES ('higgs', 'ann', true)")
+    token = await broker.token("admin", "root")
     job = await broker.world.value("SELECT min(id) FROM job")
     wish = await broker.world.value("SELECT min(id) FROM subscription")
     asked = {"/api/datasets/{did}/why": {"at": "A-DISK"}, "/api/datasets/{did}/diff": {"other": task.key}}
@@ -76,10 +78,11 @@ async def test_every_reading_route_answers(broker: Broker) -> None:
         if method != "GET" or path in ("/search", "/static/{name}"):
             continue
         params = asked.get(path, {})
+        path = path.replace("/api/groups/{name}", "/api/groups/higgs")
         of = task.id if "tasks" in path else wish if "subscriptions" in path else job
         path = path.replace("{id}", str(of)).replace("{task}", str(task.id)).replace("{job}", str(job))
         path = path.replace("{did}", task.key).replace("{did:path}", task.key).replace("{site}", "A")
-        answer = await broker.get(path.replace("{name}", "A-DISK"), **params)
+        answer = await broker.get(path.replace("{name}", "A-DISK"), token, **params)
         assert answer.status_code == 200, f"{path}: {answer.text[:300]}"
         assert answer.headers["x-content-type-options"] == "nosniff"
 
@@ -89,9 +92,11 @@ async def test_a_task_is_killed_and_tried_again(broker: Broker) -> None:
     task = (await broker.post("/api/tasks", evgen().model_dump(), token)).json()
     await broker.world.agents()
     killed = (await broker.post(f"/api/tasks/{task['id']}/kill", None, token)).json()
-    assert (killed["state"], killed["jobs"], killed["actor"]) == ("aborted", {"cancelled": 4}, "user:ann")
+    assert (killed["changes"], killed["jobs"]) == ({"state": ["running", "aborted"]}, {"activated": 4})
+    now = (await broker.get(f"/api/tasks/{task['id']}")).json()
+    assert (now["state"], now["jobs"], now["actor"]) == ("aborted", {"cancelled": 4}, "user:ann")
     retried = (await broker.post(f"/api/tasks/{task['id']}/retry", None, token)).json()
-    assert (retried["state"], retried["jobs"]) == ("running", {"cancelled": 4, "defined": 4})
+    assert (retried["changes"], retried["jobs"]) == ({"state": ["aborted", "running"]}, {"defined": 4})
     answer = await broker.post(f"/api/tasks/{task['id']}/retry", None, token)
     assert (answer.status_code, problem(answer)["code"]) == (409, "wrong-state")
 
