@@ -95,8 +95,8 @@ def test_every_route_of_the_plan_is_reached(client: Client, other_end: Broker) -
     assert client.jobs(task=TASK)[0]["id"] == client.job(JOB)["id"] == JOB
     assert client.job_why(JOB)["verdicts"]
     assert client.job_log(JOB, 6) == "line\nsecond line\n"
-    assert client.kill_job(JOB)["state"] == "cancelled"
-    assert client.kill_task(TASK)["state"] == "aborted"
+    assert client.kill_job(JOB)["changes"]["state"][1] == "cancelled"
+    assert client.kill_task(TASK)["changes"]["state"][1] == "aborted"
     assert client.datasets("mc*")[0]["did"] == client.dataset(name)["did"] == name
     assert client.close_dataset(name)["state"] == "closed"
     assert client.sites() and client.queues() and client.storages() and client.pilots()
