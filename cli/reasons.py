@@ -1,11 +1,19 @@
 """Why something does not run, in sentences, with the verdict on each queue and its remedy."""
 
+from datetime import UTC, datetime
+from typing import Annotated
+
+import typer
+
 from prodchain.broker.client import Document
 
 from .options import chosen
 from .output import Column, draw_table, on_terminal, show_json
-from .values import Kind, exact
+from .values import Kind, exact, moment, time_before
 
+At = Annotated[
+    str | None, typer.Option(metavar="TIME", help="Ask for the past: 10min or 2h ago, or 2026-11-22T10:00 (UTC).")
+]
 VERDICTS = (
     Column("queue", "queue"),
     Column("verdict", lambda each: "suits" if each["passed"] else each["criterion"]),
@@ -23,16 +31,33 @@ def show_decisions(decisions: list[Document]) -> None:
         _show_verdicts(decision["verdicts"])
 
 
-def show_why(why: Document) -> None:
-    """The sentences first, below each what to do; then the table of verdicts."""
+def moment_of(text: str | None) -> str | None:
+    """The time that ``--at`` names, as the broker takes it."""
+    return time_before(text, datetime.now(UTC))
+
+
+def _was(state: str, at: str | None) -> str:
+    return f"is {state}" if at is None else f"was {state} at {moment(at):%Y-%m-%d %H:%M:%S} UTC"
+
+
+def show_why(why: Document, at: str | None = None) -> None:
+    """The sentences first, below each what to do; then what would help most cheaply, and the table of verdicts.
+
+    ``at``: the time that was asked about, none for now.
+    """
     if chosen().json:
         show_json(why)
         return
-    print(f"{why['object']} is {why['state']}")
+    print(f"{why['object']} {_was(why['state'], at)}")
     for reason in why["reasons"]:
         print(reason["what"])
         if reason["remedy"]:
             print(f"  do: {reason['remedy']}")
+    best = why["cheapest"]
+    if best and best["who"] != "nobody":
+        print(f"the least that would help ({best['who']}): {best['text']}")
+        if best["command"]:
+            print(f"  {best['command']}")
     _show_verdicts(why["verdicts"])
 
 

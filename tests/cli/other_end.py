@@ -51,10 +51,28 @@ def verdict(queue: str, passed: bool, criterion: str = "", reason: str = "", rem
     }  # fmt: skip
 
 
+def outcome(verb: str, about: str, order: Document, changes: Document, jobs: dict[str, int]) -> Document:
+    return {
+        "verb": verb, "object": about, "dry_run": order["dry_run"], "changes": changes, "jobs": jobs, "note": "",
+    }  # fmt: skip
+
+
 WHY = {
     "object": f"job {JOB}",
     "state": "defined",
-    "reasons": [{"what": "no queue suits: memory.", "remedy": "ask for 2000 MB at most", "jobs": 3}],
+    "at": NOW,
+    "reasons": [
+        {"what": "no queue suits: memory.", "remedy": "ask for 2000 MB", "who": "user", "change": {}, "jobs": 3}
+    ],
+    "rank": None,
+    "missing": [],
+    "cheapest": {
+        "who": "user",
+        "text": "ask for 2000 MB",
+        "queue": "A-BATCH",
+        "change": {"task": {"memory_mb": 2000}},
+        "command": "prodchain task set 10000001 memory_mb=2000",
+    },
     "verdicts": [
         verdict("A-BATCH", False, "memory", "offers 2000 MB, needs 64000 MB", "memory_mb <= 2000"),
         verdict("B-BATCH", True, reason="suits"),
@@ -212,17 +230,19 @@ class Broker:
     def task_submit(self, *, body: Any, **_: Any) -> Any:
         return 201, task_view(output=body["output"])
 
-    def task_kill(self, task: str, **_: Any) -> Any:
-        self.task = task_view(state="aborted", reason="killed by ada")
-        return self.task
+    def task_kill(self, task: str, *, body: Any, **_: Any) -> Any:
+        changes, jobs = {"state": [self.task["state"], "aborted"]}, {"running": 1}
+        if not body["dry_run"]:
+            self.task = task_view(state="aborted", reason="killed by ada")
+        return outcome("kill", f"task {task}", body, changes, jobs)
 
     def task_retry(self, task: str, **_: Any) -> Any:
         return problem(
             409, "wrong-state", "the task runs; there is nothing to retry", task, "wait until it has ended"
         )
 
-    def why(self, _id: str, **_: Any) -> Any:
-        return WHY
+    def why(self, _id: str, *, query: Document, **_: Any) -> Any:
+        return WHY | {"at": query.get("at", NOW)}
 
     def story(self, _id: str, *, query: Document, **_: Any) -> Any:
         event = {"at": NOW, "task": TASK, "job": JOB, "actor": "agent", "reason": "chosen"}
@@ -240,9 +260,11 @@ class Broker:
     def job_log(self, _job: str, *, query: Document, **_: Any) -> Any:
         return self.log[int(query.get("start", 0)) :]
 
-    def job_kill(self, _job: str, **_: Any) -> Any:
-        self.job = job_view(state="cancelled", reason="killed by ada")
-        return self.job
+    def job_kill(self, job: str, *, body: Any, **_: Any) -> Any:
+        changes = {"state": [self.job["state"], "cancelled"]}
+        if not body["dry_run"]:
+            self.job = job_view(state="cancelled", reason="killed by ada")
+        return outcome("kill", f"job {job}", body, changes, {"running": 1})
 
     def site_list(self, *, query: Document, **_: Any) -> Any:
         site = {"name": "SITE-A", "description": "home", "storages": ["A-DISK"], "queues": ["A-BATCH"], "jobs": {}}
@@ -250,7 +272,8 @@ class Broker:
 
     def queue_list(self, *, query: Document, **_: Any) -> Any:
         queue = {
-            "name": "A-BATCH", "site": "SITE-A", "storage": "A-DISK", "status": "online", "slots": 1, "cores": 1,
+            "name": "A-BATCH", "site": "SITE-A", "storage": "A-DISK", "status": "online", "ordered": None,
+            "health": "good", "health_reason": "", "slots": 1, "cores": 1,
             "memory_mb": 2000, "walltime_s": 3600, "jobs": {"running": 1}, "pilots": 1,
         }  # fmt: skip
         return page([queue], query, size=1000)

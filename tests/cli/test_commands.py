@@ -95,10 +95,20 @@ def test_why_is_sentences_with_remedies_and_the_verdict_on_each_queue(other_end:
     assert run(kind, "why", JOB).out.splitlines() == [
         f"job {JOB} is defined",
         "no queue suits: memory.",
-        "  do: ask for 2000 MB at most",
+        "  do: ask for 2000 MB",
+        "the least that would help (user): ask for 2000 MB",
+        "  prodchain task set 10000001 memory_mb=2000",
         "A-BATCH\tmemory\toffers 2000 MB, needs 64000 MB\tmemory_mb <= 2000\t\t5000000",
         "B-BATCH\tsuits\tsuits\t\t1.5\t5000000",
     ]
+
+
+def test_why_of_the_past_sends_the_time(other_end: Broker, run: Run) -> None:
+    out = run("job", "why", JOB, "--at", "2026-11-22T10:00").out
+    assert out.startswith(f"job {JOB} was defined at 2026-11-22 10:00:00 UTC")
+    asked = json.loads(run("job", "why", JOB, "--at", "2026-11-22T10:00", "--json").out)
+    assert asked["at"] == "2026-11-22T10:00:00+00:00"
+    assert run("job", "why", JOB, "--at", "yesterday").code == 2
 
 
 def test_why_on_a_terminal_has_a_table_of_verdicts(other_end: Broker, run: Run, terminal: None) -> None:
@@ -114,9 +124,13 @@ def test_a_story_has_every_change_with_who_and_why(other_end: Broker, run: Run) 
 
 
 def test_kill_says_what_it_kills_and_asks_nobody_where_nobody_is(other_end: Broker, run: Run) -> None:
+    tried = run("task", "kill", TASK, "--dry-run")
+    assert tried.out == "task 10000001\tstate\trunning\taborted\ntask 10000001\tjobs\trunning\t1\n"
+    assert tried.err == "nothing was changed: this was a dry run\n"
+    assert other_end.task["state"] == "running"
     ran = run("task", "kill", TASK)
-    assert "kill task 10000001 (sim, running) makes mc:mc.1.Z.sim.HITS.v1; its jobs: 1 running 3 finished" in ran.err
-    assert "is aborted: killed by ada" in ran.err
+    assert ran.err == "kill task 10000001: state running -> aborted; jobs: 1 running\n"
+    assert ran.out == tried.out
     assert run("job", "kill", JOB, "--yes").code == 0
     assert other_end.job["state"] == "cancelled"
 
