@@ -4,6 +4,8 @@ from typing import Annotated
 
 import typer
 
+from prodchain.broker.client import Document
+
 from ..options import chosen
 from ..orders import DryRun, Reason, Yes, carry_out
 from ..output import Column, show_item, show_items
@@ -12,10 +14,17 @@ from ..values import Kind
 
 app = typer.Typer(help="Look at queues, drain them.\n\nExamples:\n  prodchain queue ls")
 
+
+def _status(queue: Document) -> str:
+    """An operator's word wins over the sites file's; what the broker holds against the queue comes after it."""
+    said = queue["ordered"] or queue["status"]
+    return str(said) if queue["health"] == "good" else f"{said}, {queue['health']}"
+
+
 COLUMNS = (
     Column("name", "name"),
     Column("site", "site"),
-    Column("status", "status"),
+    Column("status", _status),
     Column("slots", "slots", Kind.NUMBER),
     Column("pilots", "pilots", Kind.NUMBER),
     Column("cores", "cores", Kind.NUMBER),
@@ -23,6 +32,7 @@ COLUMNS = (
     Column("walltime", "walltime_s", Kind.SECONDS),
     Column("storage", "storage"),
     Column("jobs", "jobs"),
+    Column("reason", "health_reason"),
 )
 LINES = (
     *COLUMNS,
