@@ -159,7 +159,7 @@ class Client(OrderCalls):
     # Shares
 
     def shares(self, *, days: int | None = None) -> list[Document]:
-        return list(self._pages("/api/shares", {"days": days}, None))
+        return list(self._json("GET", "/api/shares", {"days": days})["items"])
 
     def apply_shares(self, text: str, reason: str = "", *, dry_run: bool = False) -> Document:
         body = {"text": text, "reason": reason, "dry_run": dry_run}

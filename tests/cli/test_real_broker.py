@@ -121,3 +121,15 @@ def test_a_storage_is_tested_and_audited(sites: None, run: Run, tmp_path: Path) 
     assert "1 dark, 1 lost" in found.err
     assert "dark\tstranger.txt\t1\t" in found.out
     assert run("site", "history").out.split("\t")[2] == "root"
+
+
+def test_shares_are_tried_applied_and_listed(sites: None, run: Run, tmp_path: Path) -> None:
+    (tmp_path / "shares.toml").write_text("[share.production]\nvalue = 3\n[share.analysis]\nvalue = 1\n")
+    tried = run("share", "apply", "shares.toml", "--dry-run")
+    assert "production.target_percent\t80.0\t75.0\n" in tried.out
+    assert tried.err == "nothing was changed: this was a dry run\n"
+    assert json.loads(run("share", "apply", "shares.toml", "--json").out)["changes"]["production.value"] == [80.0, 3.0]
+    assert "nothing changes" in run("share", "apply", "shares.toml").err
+    assert "analysis.target_percent\t25.0\t50.0\n" in run("share", "set", "analysis", 3).out
+    assert run("share", "ls").out.splitlines()[0] == "production\t3.0\t50.0 %\t0.0 %\t0\t0\t0.0\t"
+    assert run("share", "set", "none", 3).code == 3

@@ -344,3 +344,18 @@ def test_a_broker_that_says_no_at_once_is_asked_ever_less_often() -> None:
         world.happen(ev.Tick())
         world.answer_request(1)
     assert len([order for order in world.said if isinstance(order, ev.AskForJob)]) < 30
+
+
+def test_a_pilot_leaves_the_broker_alone_for_as_long_as_it_wishes() -> None:
+    world = World()
+    world.happen(ev.Tick())
+    world.request = None
+    world.happen(ev.NoJob("nothing fits", retry_after_s=10.0))
+    asked = len([order for order in world.said if isinstance(order, ev.AskForJob)])
+    for _ in range(9):
+        world.now += 1.0
+        world.happen(ev.Tick())
+    assert len([order for order in world.said if isinstance(order, ev.AskForJob)]) == asked
+    world.now += 1.1
+    world.happen(ev.Tick())
+    assert len([order for order in world.said if isinstance(order, ev.AskForJob)]) == asked + 1
