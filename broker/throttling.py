@@ -1,9 +1,13 @@
 """The agent that stops tasks whose account is over its quota, with a sentence, and lets them go on."""
 
+from collections.abc import Sequence
+
 from . import workquotas
 from .database import Connection
 from .models import Task
 from .workquotas import Limits
+
+ACTOR = "throttle"
 
 
 async def admit(conn: Connection, task: Task) -> str:
@@ -11,6 +15,7 @@ async def admit(conn: Connection, task: Task) -> str:
     sentence = await workquotas.notice(conn, task.owner, task.group_name)
     if sentence:
         await conn.execute("UPDATE task SET throttled = $2 WHERE id = $1", task.id, sentence)
+        await _tell(conn, [task.id], sentence)
     return sentence
 
 
@@ -58,10 +63,25 @@ async def _stop(conn: Connection, owner: str, group: str, sentence: str) -> int:
             WHERE state NOT IN ('done', 'finished', 'failed', 'aborted') AND throttled <> $3
               AND CASE WHEN $2 <> '' THEN group_name = $2 ELSE owner = $1 AND group_name = '' END
             ORDER BY id FOR NO KEY UPDATE SKIP LOCKED
-        ) old WHERE t.id = old.id RETURNING old.before
+        ) old WHERE t.id = old.id RETURNING t.id, old.before
         """,
         owner,
         group,
         sentence,
     )
-    return sum(not row["before"] or not sentence for row in rows)
+    changed = [row["id"] for row in rows if not row["before"] or not sentence]
+    await _tell(conn, changed, sentence or "there is room in its quota again: it goes on")
+    return len(changed)
+
+
+async def _tell(conn: Connection, task_ids: Sequence[int | None], words: str) -> None:
+    """Its story says from when to when a task was stopped: `why` of the past looks there. The state stays."""
+    await conn.execute(
+        """
+        INSERT INTO event (task_id, before, state, actor, reason)
+        SELECT id, state, state, $2, $3 FROM task WHERE id = ANY($1) ORDER BY id
+        """,
+        task_ids,
+        ACTOR,
+        words,
+    )

@@ -28,15 +28,17 @@ FAILED = 1000
 _COUNTS = """
 SELECT state, sum(jobs)::int AS jobs FROM job_count WHERE task_id = $1 GROUP BY state HAVING sum(jobs) > 0
 """
-# The oldest of each state, of those that are looked at.
+# The oldest of each state, of those that are looked at; one by one, or the planner might read all jobs.
 _EXAMPLES = """
-SELECT DISTINCT ON (j.state) j.id, j.state FROM (
-    (SELECT id FROM job WHERE task_id = $1 ORDER BY number, attempt LIMIT $3)
-    UNION (SELECT id FROM job WHERE task_id = $1 ORDER BY number DESC, attempt DESC LIMIT $3)
-    UNION (SELECT job_id FROM unplaced WHERE task_id = $1 ORDER BY job_id LIMIT 1)
-    UNION (SELECT job_id FROM (
-        SELECT job_id FROM event WHERE task_id = $1 ORDER BY id DESC LIMIT $4) e WHERE job_id IS NOT NULL)
-) AS some JOIN job j ON j.id = some.id WHERE j.state = ANY($2) ORDER BY j.state, j.id
+SELECT DISTINCT ON (state) id, state FROM (
+    (SELECT id, state FROM job WHERE task_id = $1 ORDER BY number, attempt LIMIT $3)
+    UNION ALL (SELECT id, state FROM job WHERE task_id = $1 ORDER BY number DESC, attempt DESC LIMIT $3)
+    UNION ALL SELECT j.id, j.state FROM (
+        (SELECT job_id FROM unplaced WHERE task_id = $1 ORDER BY job_id LIMIT 1)
+        UNION (SELECT job_id FROM (
+            SELECT job_id FROM event WHERE task_id = $1 ORDER BY id DESC LIMIT $4) AS newest)
+    ) AS known CROSS JOIN LATERAL (SELECT id, state FROM job WHERE id = known.job_id LIMIT 1) AS j
+) AS seen WHERE state = ANY($2) ORDER BY state, id
 """
 _INPUTS = """
 SELECT i.role, d.scope || ':' || d.name AS did, d.name, d.files, t.id AS task, t.state AS task_state
@@ -48,7 +50,7 @@ WHERE i.task_id = $1 AND d.state = 'open' ORDER BY i.role DESC, d.name LIMIT $2
 _FAILURES = """
 SELECT error, count(*)::int AS jobs, max(id) AS example FROM (
     SELECT id, error FROM job WHERE task_id = $1 AND state = 'failed' ORDER BY number DESC, attempt DESC LIMIT $2
-) AS some GROUP BY error ORDER BY jobs DESC LIMIT 5
+) AS seen GROUP BY error ORDER BY jobs DESC LIMIT 5
 """
 
 

@@ -26,12 +26,11 @@ SELECT at, state, actor, reason FROM event
 WHERE task_id = $1 AND job_id IS NULL AND at <= $2 AND before IS DISTINCT FROM state ORDER BY id DESC LIMIT 1
 """
 _JOBS = """
-SELECT state, count(*)::int AS jobs, min(job_id) AS example, (SELECT count(*) FROM some)::int AS changes
-FROM (
-    WITH some AS MATERIALIZED (
-        SELECT id, job_id, state FROM event WHERE task_id = $1 AND id <= $2 AND at <= $3 ORDER BY id DESC LIMIT $4)
-    SELECT DISTINCT ON (job_id) job_id, state FROM some WHERE job_id IS NOT NULL ORDER BY job_id, id DESC
-) AS last GROUP BY state
+WITH seen AS MATERIALIZED (
+    SELECT id, job_id, state FROM event WHERE task_id = $1 AND id <= $2 AND at <= $3 ORDER BY id DESC LIMIT $4)
+SELECT state, count(*)::int AS jobs, min(job_id) AS example, (SELECT count(*) FROM seen)::int AS changes
+FROM (SELECT DISTINCT ON (job_id) job_id, state FROM seen WHERE job_id IS NOT NULL ORDER BY job_id, id DESC) AS last
+GROUP BY state
 """
 _INPUTS = """
 SELECT i.role, d.scope || ':' || d.name AS did, d.closed_at, t.id AS task
