@@ -87,15 +87,16 @@ def link(need: Need, offer: Offer) -> Failure | None:
     files = 0
     network = offer.network
     for group in need.missing(offer.storage).groups:
+        if any(network.open(at, offer.storage) for at in group.at):
+            continue
         ways = {at: network.stores[at] for at in group.at if at in network.stores}
         bad = {
             at: f"{store.name} cannot be read" if not store.readable else f"nothing arrives from {store.name}"
             for at, store in ways.items()
             if not store.readable or network.failing(at, offer.storage)
         }
-        if ways and len(bad) == len(ways):
-            files += group.files
-            closed |= bad
+        files += group.files if bad else 0
+        closed |= bad
     if not closed:
         return None
     names = ", ".join(network.stores[at].name for at in sorted(closed))

@@ -106,11 +106,22 @@ class Network:
         link = self.links.get((source, target))
         return link is not None and not link.files and link.failures >= FAILING_TRIES
 
-    def seconds(self, source: int, target: int, bytes: int) -> float:  # noqa: A002
-        """How long one copy after the other would take, tries in vain included."""
-        link = self.links.get((source, target), Link())
-        success = (link.files + 1) / (link.files + link.failures + 1)
-        return bytes / ((link.rate or UNKNOWN_RATE) * success)
+    def open(self, source: int, target: int) -> bool:
+        store = self.stores.get(source)
+        return store is not None and store.readable and not self.failing(source, target)
+
+    def byte_s(self, source: int, target: int) -> float:
+        """How long a byte takes, tries in vain included."""
+        link = (source, target)
+        if link not in self._byte_s:
+            known = self.links.get(link, Link())
+            success = (known.files + 1) / (known.files + known.failures + 1)
+            self._byte_s[link] = 1 / ((known.rate or UNKNOWN_RATE) * success)
+        return self._byte_s[link]
+
+    @cached_property
+    def _byte_s(self) -> dict[tuple[int, int], float]:
+        return {}
 
 
 @dataclass(frozen=True)
@@ -141,7 +152,7 @@ class Offer:
     health: str = "good"
     health_reason: str = ""
     canary: int | None = None
-    """The task that may run there whatever the health: it tries the queue out."""
+    """The task that may run there whatever its status and health: it tries the queue out."""
     slots: int = 1
     cores: int = 1
     memory_mb: int = 2000

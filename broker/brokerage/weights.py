@@ -64,34 +64,22 @@ def moving_s(need: Need, offer: Offer) -> float:
 
 def bunch_s(need: Need, offer: Offer) -> float:
     """Seconds that copying the whole bunch's missing inputs takes, one after the other, by the best links."""
-    return sum(
-        offer.network.seconds(source, offer.storage, group.bytes)
-        for group, source in _ways(need, offer)
-        if group.bytes
-    )
+    return sum(group.bytes * _byte_s(group, offer) for group in need.missing(offer.storage).groups)
 
 
 def ahead_s(need: Need, offer: Offer) -> float:
     """Seconds that what is on its way to the storage takes, if it comes by the slowest of these links."""
     if not offer.incoming_bytes:
         return 0.0
-    return max(
-        (offer.network.seconds(source, offer.storage, offer.incoming_bytes) for _, source in _ways(need, offer)),
-        default=0.0,
-    )
+    slowest = max((_byte_s(group, offer) for group in need.missing(offer.storage).groups), default=0.0)
+    return offer.incoming_bytes * slowest
 
 
-def _ways(need: Need, offer: Offer) -> list[tuple[Files, int]]:
-    """What is missing, each with the source that is fastest; what has no copy is left out."""
+def _byte_s(group: Files, offer: Offer) -> float:
+    """By the fastest of the links that work, if any does; files without a copy are not counted."""
     network, target = offer.network, offer.storage
-    return [
-        (
-            group,
-            min(group.at, key=lambda at: (network.failing(at, target), network.seconds(at, target, 1), at)),
-        )
-        for group in need.missing(target).groups
-        if group.at
-    ]
+    open_ = [network.byte_s(at, target) for at in group.at if not network.failing(at, target)]
+    return min(open_ or [network.byte_s(at, target) for at in group.at], default=0.0)
 
 
 def network(need: Need, offer: Offer) -> tuple[float, str]:

@@ -1,6 +1,10 @@
 """Criteria and weights of other packages take part, and one that breaks is a verdict, not a stop."""
 
+import re
+import sys
+import tomllib
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -40,6 +44,7 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     (folder / "our_rules.py").write_text(CODE)
     monkeypatch.syspath_prepend(folder)
     plugins.installed.cache_clear()
+    sys.modules.pop("our_rules", None)
     yield info
     plugins.installed.cache_clear()
 
@@ -92,6 +97,24 @@ def test_a_weight_that_is_none_counts_as_one_and_says_so(package: Path) -> None:
         "weight too_good of package our-rules raised ValueError: 3 is no factor above 0 and up to 1, and counts as 1"
         in (verdict.reason)
     )
+
+
+def test_the_rules_that_the_documentation_shows_work(package: Path) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "explanation" / "brokerage.md").read_text()
+    (toml,) = re.findall(r"```toml\n(.*?)```", page, re.DOTALL)
+    (code,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    points = tomllib.loads(toml)["project"]["entry-points"]
+    (package.parent / "our_rules.py").write_text(code)
+    lines = (f"[{group}]\n" + "".join(f"{n} = {at}\n" for n, at in named.items()) for group, named in points.items())
+    (package / "entry_points.txt").write_text("\n".join(lines))
+    sys.modules.pop("our_rules", None)
+    rules, names = plugins.installed()
+    assert len(names) == 2
+    (failure,) = judge(replace(NEED, group="higgs"), ODD, rules).failures
+    assert failure.reason == "Q1 has 1 slots, higgs takes ten or more"
+    verdict = judge(NEED, replace(ODD, site="SITE-A"), rules)
+    assert verdict.words.split(", ")[2] == "20 g CO2 an hour"
+    assert verdict.weight == 0.998004
 
 
 def test_only_the_plugins_that_are_named_take_part(package: Path) -> None:
