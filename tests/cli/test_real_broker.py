@@ -128,8 +128,27 @@ def test_shares_are_tried_applied_and_listed(sites: None, run: Run, tmp_path: Pa
     tried = run("share", "apply", "shares.toml", "--dry-run")
     assert "production.target_percent\t80.0\t75.0\n" in tried.out
     assert tried.err == "nothing was changed: this was a dry run\n"
-    assert json.loads(run("share", "apply", "shares.toml", "--json").out)["changes"]["production.value"] == [80.0, 3.0]
+    assert json.loads(run("share", "apply", "shares.toml", "--json").out)["changes"]["production.value"] == [
+        80.0,
+        3.0,
+    ]
     assert "nothing changes" in run("share", "apply", "shares.toml").err
     assert "analysis.target_percent\t25.0\t50.0\n" in run("share", "set", "analysis", 3).out
     assert run("share", "ls").out.splitlines()[0] == "production\t3.0\t50.0 %\t0.0 %\t0\t0\t0.0\t"
     assert run("share", "set", "none", 3).code == 3
+
+
+def test_rules_for_failed_jobs_are_tried_and_changed(sites: None, run: Run, tmp_path: Path) -> None:
+    assert run("retry", "test", "--message", "payload was killed by signal 9 (SIGKILL)").out == (
+        "rule\tout-of-memory\ntried again\tyes\n"
+        "what follows\trule out-of-memory; attempt 2 of 3 follows; with 1500 MB instead of 1000\n"
+    )
+    shown = run("retry", "show", "--toml").out
+    (tmp_path / "rules.toml").write_text(shown + '\n[rule.mine]\nmatch = "x"\nlimit = 1\n')
+    assert run("retry", "apply", "rules.toml", "--dry-run").err == "mine: new (dry run)\n"
+    assert run("retry", "apply", "rules.toml", "--reason", "a test").err == "mine: new\n"
+    assert run("retry", "apply", "rules.toml").err == "the same rules are in force already\n"
+    assert run("retry", "show").out.splitlines()[-1] == "mine\tx\t\tlimit = 1\t"
+    (tmp_path / "rules.toml").write_text("[rule.mine]\nlimit = 0")
+    refused = run("retry", "apply", "rules.toml")
+    assert refused.code == 2 and "rule mine: limit" in refused.err
