@@ -21,7 +21,18 @@ from prodchain.catalog.rucio import recorder
 from prodchain.catalog.rucio.client import Client
 from prodchain.catalog.stager import Stager
 
-from . import decisions, generation, hooks, leases, order_slices, throttling, watchdogs, watching
+from . import (
+    canaries,
+    decisions,
+    generation,
+    hooks,
+    leases,
+    order_slices,
+    rebrokerage,
+    throttling,
+    watchdogs,
+    watching,
+)
 from .bunches import Pace
 from .database import Connection, Pool, connect, listen
 from .errors import BrokerError
@@ -33,6 +44,7 @@ Step: TypeAlias = Callable[[], Awaitable[int]]
 IDLE_S = 1.0
 FOLD_S = 30.0
 STUCK_S = 5.0
+HEALTH_S = 2.0
 THROTTLE_S = 5.0
 STAGE_S = 5.0
 EXPIRE_S = 20.0
@@ -49,6 +61,7 @@ class Agents:
         self._settings = settings
         self._mover = Mover(pool, f"{socket.gethostname()}:{os.getpid()}", settings.movers, settings.lease_s)
         self._placer = Placer(Pace(settings.heartbeat_s, settings.lease_s))
+        self._watch = canaries.Watch(canaries.limits_of(settings))
         self._stopping = asyncio.Event()
         self._wake: dict[str, asyncio.Event] = {}
 
@@ -69,6 +82,8 @@ class Agents:
             group.create_task(self._loop("close", self._each(watching.ending, watching.complete)))
             group.create_task(self._loop("watch", self._once(leases.reclaim)))
             group.create_task(self._loop("stuck", self._once(self._stuck), STUCK_S))
+            group.create_task(self._loop("health", self._each(self._watch.due, self._watch.look), HEALTH_S))
+            group.create_task(self._loop("rebroker", self._rebroker, STUCK_S))
             group.create_task(self._loop("sweep", self._each(watching.left_behind, watching.sweep)))
             group.create_task(self._loop("orders", self._each(order_slices.unfinished, order_slices.carry_on)))
             group.create_task(self._loop("throttle", self._once(throttling.throttle), THROTTLE_S))
@@ -140,7 +155,16 @@ class Agents:
         return run
 
     async def _forget(self, conn: Connection) -> int:
+        await canaries.forget(conn, canaries.limits_of(self._settings))
         return await decisions.forget(conn, self._settings.decisions_days)
+
+    async def _rebroker(self) -> int:
+        """A transaction for each watchdog."""
+        sent = 0
+        for dog in rebrokerage.WATCHDOGS:
+            async with self._pool.acquire() as conn, conn.transaction():
+                sent += await rebrokerage.look(conn, self._settings, dog)
+        return sent
 
     async def _stuck(self, conn: Connection) -> int:
         return await watchdogs.look(conn, self._settings)

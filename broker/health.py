@@ -56,6 +56,7 @@ class End:
     kind: str = ""
     blames: bool = False
     """A rule says of such errors that the work should go elsewhere."""
+    job: int = 0
 
 
 @dataclass(frozen=True)
@@ -141,7 +142,8 @@ def words(tally: Tally) -> str:
 
 def pause(strikes: int, limits: Limits) -> timedelta:
     """How long to wait for the next canary after so many strikes."""
-    return min(limits.pause * 2 ** min(max(strikes - 1, 0), 30), limits.pause_most)
+    doubled = limits.pause * float(2 ** min(max(strikes - 1, 0), 30))
+    return min(doubled, limits.pause_most)
 
 
 def _drained(standing: Standing, reason: str, now: datetime, limits: Limits) -> Standing:

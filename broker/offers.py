@@ -23,7 +23,7 @@ _OFFERS = """
 SELECT q.id AS queue, q.name, q.storage_id AS storage, s.name AS storage_name, q.site,
        coalesce(h.ordered, q.status) AS status, coalesce(h.health, 'good') AS health,
        CASE WHEN h.health <> 'good' THEN h.reason ELSE '' END AS health_reason,
-       CASE WHEN h.health <> 'good' THEN h.canary END AS canary,
+       h.canary,
        q.slots, q.cores, q.memory_mb, q.walltime_s, q.scratch_mb, q.gpus, q.architecture, q.software, q.allow,
        q.max_jobs,
        coalesce(n.assigned, 0) AS assigned, coalesce(n.activated, 0) AS activated,

@@ -142,19 +142,29 @@ async def _decided(conn: Connection, bunch: Bunch, task: Task) -> tuple[Outcome,
 
 
 async def _bunch(conn: Connection, task: Task, pace: Pace) -> Bunch:
-    """The task's next jobs, kept to this transaction."""
+    """The task's next jobs, kept to this transaction; no copy of their inputs arrives until it is over."""
+    rows = await conn.fetch(
+        "SELECT job_id FROM unplaced WHERE task_id = $1 ORDER BY job_id LIMIT $2 FOR UPDATE SKIP LOCKED",
+        task.id,
+        BUNCH,
+    )
+    ids = [row["job_id"] for row in rows]
+    used = await conn.fetch("SELECT DISTINCT file_id FROM job_input WHERE job_id = ANY($1)", ids) if ids else []
+    await files.lock(conn, [row["file_id"] for row in used])
+    return await bunch_of(conn, task, ids, pace)
+
+
+async def bunch_of(conn: Connection, task: Task, ids: Sequence[int], pace: Pace) -> Bunch:
+    """Jobs of the task as the brokerage sees them."""
     rows = await conn.fetch(
         """
         SELECT j.id, j.number, j.attempt, j.work, j.requirement_id, j.avoid,
                r.cores, r.memory_mb, r.walltime_s, r.scratch_mb, r.gpus, r.architecture, r.software
-        FROM job j JOIN requirement r ON r.id = j.requirement_id WHERE j.id IN (
-            SELECT job_id FROM unplaced WHERE task_id = $1 ORDER BY job_id LIMIT $2 FOR UPDATE SKIP LOCKED)
-        ORDER BY j.id
+        FROM job j JOIN requirement r ON r.id = j.requirement_id WHERE j.id = ANY($1) ORDER BY j.id
         """,
-        task.id,
-        BUNCH,
+        ids,
     )
-    inputs = await _inputs(conn, [row["id"] for row in rows]) if rows else {}
+    inputs = await _inputs(conn, ids) if rows else {}
     assert task.id is not None
     return Bunch(task.id, ask_of(task), {row["id"]: row for row in rows}, inputs, await _outputs(conn, task), pace)
 
@@ -169,10 +179,8 @@ async def _outputs(conn: Connection, task: Task) -> dict[str, str]:
     return {row["role"]: row["name"] for row in rows}
 
 
-async def _inputs(conn: Connection, ids: list[int]) -> dict[int, list[dict[str, Any]]]:
-    """By job: its input files, each with the storages that have it; no copy arrives until this is over."""
-    used = await conn.fetch("SELECT DISTINCT file_id FROM job_input WHERE job_id = ANY($1)", ids)
-    await files.lock(conn, [row["file_id"] for row in used])
+async def _inputs(conn: Connection, ids: Sequence[int]) -> dict[int, list[dict[str, Any]]]:
+    """By job: its input files, each with the storages that have it."""
     rows = await conn.fetch(
         """
         SELECT i.job_id, f.id, f.scope, f.name, f.bytes, f.adler32,

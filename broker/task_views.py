@@ -22,9 +22,11 @@ LEFT JOIN dataset i ON i.id = t.input_id
 # The states are spelt out, as the partial index task_open has them.
 _CURRENT = """
 WHERE t.id IN (
-    (SELECT id FROM task WHERE state NOT IN ('done', 'finished', 'failed', 'aborted') ORDER BY id DESC LIMIT $1)
+    (SELECT id FROM task WHERE state NOT IN ('done', 'finished', 'failed', 'aborted') AND step <> 'canary'
+     ORDER BY id DESC LIMIT $1)
     UNION ALL
-    (SELECT id FROM task WHERE state IN ('done', 'finished', 'failed', 'aborted') ORDER BY id DESC LIMIT $2))
+    (SELECT id FROM task WHERE state IN ('done', 'finished', 'failed', 'aborted') AND step <> 'canary'
+     ORDER BY id DESC LIMIT $2))
 ORDER BY t.id DESC
 """
 
@@ -43,9 +45,12 @@ async def tasks(
     limit: int = 100,
     after: int | None = None,
 ) -> tuple[list[View], int | None]:
-    """Tasks, newest first; the second value continues the list (``after``), none at its end."""
+    """Tasks, newest first; the second value continues the list (``after``), none at its end.
+
+    Canaries are shown where their step is asked for: there are many, and they are nobody's work.
+    """
     rows = await conn.fetch(
-        _TASKS + "WHERE ($1::text IS NULL OR t.state = $1) AND ($2::text IS NULL OR t.step = $2)"
+        _TASKS + "WHERE ($1::text IS NULL OR t.state = $1) AND t.step = coalesce($2::text, nullif(t.step, 'canary'))"
         " AND ($3::text IS NULL OR t.run = $3) AND ($4::bigint IS NULL OR t.id < $4) ORDER BY t.id DESC LIMIT $5",
         state,
         step,
