@@ -21,11 +21,11 @@ async def test_only_an_admin_changes_rules_and_a_dry_run_changes_nothing(broker:
     ann, root = await broker.token("user", "ann"), await broker.token("admin", "root")
     refused = await broker.post("/api/rules", {"text": RULE}, ann)
     assert problem(refused)["code"] == "forbidden"
-    for dry_run, number in ((True, 0), (False, 1)):
+    for dry_run in (True, False):
         answer = await broker.post(f"/api/rules?dry_run={dry_run}", {"text": RULE, "reason": "why not"}, root)
         assert answer.json()["dry_run"] is dry_run
         assert answer.json()["changes"]["never"] == [None, {"match": "x", "retry": False}]
-        assert (await broker.get("/api/rules")).json()["number"] == number
+        assert ((await broker.get("/api/rules")).json()["number"] > 0) is not dry_run
     again = await broker.post("/api/rules", {"text": RULE}, root)
     assert again.json()["note"] == "the same rules are in force already"
     rows = await broker.world.fetch("SELECT actor, verb, object, reason FROM journal")
