@@ -1,7 +1,7 @@
 """The statements of the matching: heads of lanes, the claim, the shares and their use."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import asyncpg
@@ -211,7 +211,7 @@ async def seen(conn: Connection, queue: int, pilots: dict[str, tuple[str, Offer,
         queue,
         names,
         [pilots[name][0] for name in names],
-        [asdict(pilots[name][1]) for name in names],
+        [vars(pilots[name][1]) for name in names],
         [next(iter(pilots[name][2]), None) for name in names],
         [len(pilots[name][2]) for name in names],
     )
