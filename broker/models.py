@@ -67,6 +67,8 @@ COUNTED_BY_QUEUE = "('assigned', 'activated', 'sent', 'starting', 'running', 'ho
 """States in which jobs load a queue, as SQL."""
 USING_SLOTS = "('sent', 'starting', 'running', 'holding')"
 """States in which jobs use slots (states.ON_PILOT), as SQL."""
+JOB_FAILED = "state = 'failed' AND job_id IS NOT NULL"
+"""Events that tell of failed jobs, as SQL."""
 
 
 def document() -> Column[Any]:
@@ -376,7 +378,13 @@ class JobCount(SQLModel, table=True):
 class Event(SQLModel, table=True):
     """One change of state of a task (``job_id`` empty) or job: who, when and why."""
 
-    __table_args__ = (Index("event_job", "job_id", "id"), Index("event_task", "task_id", "id"))
+    __table_args__ = (
+        Index("event_job", "job_id", "id"),
+        Index("event_task", "task_id", "id"),
+        Index("event_own", "task_id", "id", postgresql_where=text("job_id IS NULL")),
+        Index("event_failed", "id", postgresql_where=text(JOB_FAILED)),
+        Index("event_failed_task", "task_id", "id", postgresql_where=text(JOB_FAILED)),
+    )
 
     id: int | None = Field(default=None, sa_column=big_key())
     at: datetime = Field(
