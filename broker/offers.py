@@ -18,7 +18,7 @@ RECENT = timedelta(hours=2)
 
 _STORES = "SELECT id, name, readable, kind = 'tape' AS tape FROM storage ORDER BY id"
 
-# Fifty pilots tell what the pilots of a queue offer, however many there are.
+# Fifty pilots tell what the pilots of a queue offer, however many there are; what one does not say is as declared.
 _OFFERS = """
 SELECT q.id AS queue, q.name, q.storage_id AS storage, s.name AS storage_name, q.site,
        coalesce(h.ordered, q.status) AS status, coalesce(h.health, 'good') AS health,
@@ -38,9 +38,10 @@ CROSS JOIN LATERAL (SELECT coalesce(sum(bytes), 0)::bigint AS bytes FROM storage
 CROSS JOIN LATERAL (
     SELECT coalesce(sum(bytes), 0)::bigint AS bytes FROM transfer_count WHERE storage_id = s.id) AS moving
 CROSS JOIN LATERAL (
-    SELECT count(*)::int AS pilots, max((offer ->> 'cores')::int) AS cores,
-           max((offer ->> 'memory_mb')::int) AS memory_mb, max((offer ->> 'disk_mb')::int) AS disk_mb,
-           max((offer ->> 'gpus')::int) AS gpus
+    SELECT count(*)::int AS pilots, max(coalesce((offer ->> 'cores')::int, q.cores)) AS cores,
+           max(coalesce((offer ->> 'memory_mb')::int, q.memory_mb)) AS memory_mb,
+           max(coalesce((offer ->> 'disk_mb')::int, q.scratch_mb)) AS disk_mb,
+           max(coalesce((offer ->> 'gpus')::int, q.gpus)) AS gpus
     FROM (SELECT offer FROM pilot WHERE queue_id = q.id AND last_seen > now() - interval '10 minutes'
           ORDER BY last_seen DESC LIMIT 50) AS latest
 ) AS p
