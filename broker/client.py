@@ -145,6 +145,10 @@ class Client(OrderCalls):
     def queues(self) -> list[Document]:
         return list(self._pages("/api/queues", {}, None))
 
+    def test_queue(self, name: str) -> Document:
+        """Send it a canary, a task of one small job: ``task``."""
+        return self._json("POST", f"/api/queues/{quote(name, safe='')}/test")
+
     def pilots(self, *, limit: int | None = None) -> list[Document]:
         return list(self._pages("/api/pilots", {}, limit))
 

@@ -18,6 +18,7 @@ _QUEUES = """
 SELECT q.id, q.name, q.site, s.name AS storage, q.status, q.slots, q.cores, q.memory_mb, q.walltime_s, q.scratch_mb,
        q.gpus, q.architecture, q.software, q.allow, q.max_jobs, q.analysis_percent,
        h.ordered, coalesce(h.health, 'good') AS health, coalesce(h.reason, '') AS health_reason,
+       h.since AS health_since, h.canary, h.next_at AS canary_at,
        (SELECT count(*) FROM pilot p WHERE p.queue_id = q.id AND p.last_seen > now() - $1 * interval '1 s') AS pilots
 FROM queue q JOIN storage s ON s.id = q.storage_id LEFT JOIN queue_health h ON h.queue_id = q.id
 WHERE $2::text IS NULL OR q.name > $2 ORDER BY q.name LIMIT $3

@@ -532,6 +532,9 @@ class QueueView(Shape):
     ordered: str | None
     health: str
     health_reason: str
+    health_since: datetime | None
+    canary: int | None
+    canary_at: datetime | None
     slots: int
     cores: int
     memory_mb: int
@@ -545,6 +548,13 @@ class QueueView(Shape):
     analysis_percent: int | None
     jobs: dict[str, int]
     pilots: int
+
+
+class CanaryView(Shape):
+    """The task that tries the queue out: it is done where the queue works."""
+
+    queue: str
+    task: int
 
 
 class StorageView(Shape):
@@ -621,10 +631,43 @@ class TransferSummary(Shape):
 
 
 class ErrorView(Shape):
+    """Like errors of jobs; ``rule`` decides on them, ``then`` says what it does, ``remedy`` what people can do."""
+
     message: str
     jobs: int
-    example_job: int
     task: int
+    tasks: list[int]
+    more_tasks: int
+    sites: dict[str, int]
+    queues: dict[str, int]
+    example_job: int
+    example: str
+    exit_code: int | None
+    first_seen: datetime
+    last_seen: datetime
+    rule: str
+    then: str
+    passive: list[str]
+    remedy: str
+
+
+class QueueHealthView(Shape):
+    """``status``: what holds; ``runs``: the latest ones, of which so many ``failed``."""
+
+    queue: str
+    site: str
+    status: str
+    ordered: str | None
+    health: str
+    reason: str
+    strikes: int
+    since: datetime | None
+    next_at: datetime | None
+    canary: int | None
+    canary_state: str | None
+    runs: int
+    failed: int
+    last_end: datetime | None
 
 
 class OverviewView(Shape):
@@ -633,6 +676,7 @@ class OverviewView(Shape):
     pilots: list[PilotView]
     transfers: TransferSummary
     errors: list[ErrorView]
+    queues: list[QueueHealthView]
     agents_seen_s: float | None
 
 

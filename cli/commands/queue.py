@@ -11,6 +11,7 @@ from ..orders import DryRun, Reason, Yes, carry_out
 from ..output import Column, show_item, show_items
 from ..pick import pick
 from ..values import Kind
+from . import queue_checks
 
 app = typer.Typer(help="Look at queues, drain them.\n\nExamples:\n  prodchain queue ls")
 
@@ -39,6 +40,9 @@ LINES = (
     Column("ordered", "ordered"),
     Column("health", "health"),
     Column("because", "health_reason"),
+    Column("since", "health_since", Kind.TIME),
+    Column("canary", "canary"),
+    Column("next canary", "canary_at", Kind.TIME),
     Column("scratch", lambda queue: queue.get("scratch_mb", 0) * 1_000_000, Kind.BYTES),
     Column("GPUs", "gpus", Kind.NUMBER),
     Column("architecture", "architecture"),
@@ -76,7 +80,7 @@ def show(name: Name) -> None:
 
 @app.command()
 def drain(name: Name, reason: Reason = "", dry_run: DryRun = False) -> None:
-    """Give a queue no more jobs; those that are there run. Needs an administrator's token.
+    """Give a queue no more jobs; those with pilots run on, others go elsewhere. Needs an administrator's token.
 
     Examples:
       prodchain queue drain SITE-A-BATCH --reason "new kernel on Monday"
@@ -107,3 +111,6 @@ def online(name: Name, reason: Reason = "", dry_run: DryRun = False) -> None:
 def _order(name: str, status: str, reason: str, dry_run: bool, *, yes: bool = True) -> None:
     with chosen().client("admin") as client:
         carry_out([lambda dry: client.order_queue(name, status, reason, dry_run=dry)], dry_run=dry_run, yes=yes)
+
+
+app.command()(queue_checks.test)

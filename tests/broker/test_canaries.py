@@ -207,7 +207,7 @@ async def test_no_canary_is_sent_where_nobody_wants_one(world: World) -> None:
     await pause_is_over(world)
     await watch(world)
     assert (await health(world))["health"] == "drained"
-    assert await world.value("SELECT count(*) FROM task WHERE t.step = 'canary'") == 0
+    assert await world.value("SELECT count(*) FROM task WHERE step = 'canary'") == 0
 
 
 async def test_old_ends_are_forgotten_and_the_newest_stay(world: World) -> None:

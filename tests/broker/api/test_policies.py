@@ -64,6 +64,7 @@ async def test_the_contract_names_every_route_of_the_api_and_its_policy(broker: 
         "POST /api/queues/{name}/drain",
         "POST /api/queues/{name}/offline",
         "POST /api/queues/{name}/online",
+        "POST /api/queues/{name}/test",
         "POST /api/storages/{name}/test",
         "POST /api/storages/{name}/audit",
     }
