@@ -53,8 +53,9 @@ def show_why(why: Document, at: str | None = None) -> None:
         print(reason["what"])
         if reason["remedy"]:
             print(f"  do: {reason['remedy']}")
-    best = why["cheapest"]
-    if best and best["who"] != "nobody":
+    best, first = why["cheapest"], why["reasons"][0]["remedy"]
+    said = len(why["reasons"]) == 1 and best and best["command"] in first
+    if best and best["who"] != "nobody" and not said:
         print(f"the least that would help ({best['who']}): {best['text']}")
         if best["command"]:
             print(f"  {best['command']}")
