@@ -45,6 +45,34 @@ async def lock(conn: Connection, ids: Sequence[int], *, ends: bool = True) -> di
     return {row["id"]: Job.model_validate(dict(row)) for row in rows}
 
 
+async def lock_waiting(conn: Connection, ids: Sequence[int]) -> dict[int, Job]:
+    """The same for jobs that may move between brokerage and queues meanwhile: with all that draws on each as it is.
+
+    What began to draw on a job after it was looked for cannot be locked behind the job's row: the locks are given up,
+    and taken again in their order.
+    """
+    ids = sorted(ids)
+    while True:
+        trial = conn.transaction()
+        await trial.start()
+        locked = {
+            JobState.DEFINED: await conn.fetch(
+                "SELECT job_id FROM unplaced WHERE job_id = ANY($1) ORDER BY job_id FOR UPDATE", ids
+            ),
+            JobState.ACTIVATED: await conn.fetch(
+                "SELECT job_id FROM ready WHERE job_id = ANY($1) ORDER BY job_id FOR UPDATE", ids
+            ),
+        }
+        drawn = {(state, row["job_id"]) for state, rows in locked.items() for row in rows}
+        held = set(await holds.lock(conn, [release_holder(job) for job in ids]))
+        drawn |= {(JobState.ASSIGNED, job) for job in ids if release_holder(job) in held}
+        jobs = await lock(conn, ids, ends=False)
+        if all(job.state not in WAITING or (job.state, number) in drawn for number, job in jobs.items()):
+            await trial.commit()
+            return jobs
+        await trial.rollback()
+
+
 async def define(
     conn: Connection,
     task_id: int,
@@ -134,12 +162,13 @@ async def end(
 
 async def cancel(conn: Connection, ids: Sequence[int], actor: str, reason: str) -> None:
     """Cancel jobs that wait or are with pilots, who are told at their next call; what is made stays made."""
+    await lock_waiting(conn, ids)
     await end(conn, ids, JobState.CANCELLED, actor, reason)
 
 
 async def send_back(conn: Connection, ids: Sequence[int], actor: str, reason: str) -> int:
     """Return jobs that wait at queues to the brokerage and say how many; what pilots took stays with them."""
-    locked = await lock(conn, ids)
+    locked = await lock_waiting(conn, ids)
     back = [job for job in locked if locked[job].state in AT_QUEUE]
     await holds.drop(conn, [release_holder(job) for job in back])
     await conn.execute(
@@ -159,7 +188,7 @@ async def send_back(conn: Connection, ids: Sequence[int], actor: str, reason: st
 
 async def reprioritise(conn: Connection, ids: Sequence[int], priority: int) -> None:
     """Give jobs that wait another place in the order of their queue, at once for the next pilot."""
-    locked = await lock(conn, ids)
+    locked = await lock_waiting(conn, ids)
     waiting = [job for job in locked if locked[job].state in WAITING]
     await conn.execute("UPDATE job SET priority = $2 WHERE id = ANY($1) AND priority <> $2", waiting, priority)
     await conn.execute("UPDATE ready SET priority = $2 WHERE job_id = ANY($1) AND priority <> $2", waiting, priority)

@@ -120,7 +120,7 @@ async def _kill(conn: Connection, task: Task, order: Any, rows: Sequence[Any]) -
 async def _finish(conn: Connection, task: Task, order: Any, rows: Sequence[Any]) -> None:
     """What waits is not run; those that pilots take at this moment run on."""
     waiting = _in(rows, WAITING)
-    locked = await jobs.lock(conn, waiting)
+    locked = await jobs.lock_waiting(conn, waiting)
     still = [job for job in waiting if locked[job].state in WAITING]
     await jobs.cancel(conn, still, order["actor"], order["reason"])
 
@@ -137,7 +137,7 @@ async def _set(conn: Connection, task: Task, order: Any, rows: Sequence[Any]) ->
     detail = order["detail"]
     needs = {name: detail[name] for name in NEEDS if name in detail}
     waiting = _in(rows, WAITING)
-    await jobs.lock(conn, waiting)  # all at once, in the order that everybody has
+    await jobs.lock_waiting(conn, waiting)  # all at once, in the order that everybody has
     if "priority" in detail:
         await jobs.reprioritise(conn, waiting, detail["priority"])
     if needs or "sites" in detail:
@@ -151,7 +151,7 @@ async def _renew(conn: Connection, ids: Sequence[int], needs: dict[str, Any]) ->
     if "software" in needs:
         needs = needs | {"software": tuple(sorted(set(needs["software"])))}
     kinds: dict[int, list[int]] = defaultdict(list)
-    for job, found in (await jobs.lock(conn, ids)).items():
+    for job, found in (await jobs.lock_waiting(conn, ids)).items():
         if found.state == JobState.DEFINED:
             kinds[found.requirement_id].append(job)
     for before, alike in sorted(kinds.items()):

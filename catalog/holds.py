@@ -70,7 +70,7 @@ UPDATE hold h SET missing = h.missing + counted.files
 FROM (SELECT hold_id, count(*) AS files FROM lacking GROUP BY hold_id) counted
 WHERE h.id = counted.hold_id
 """
-LOCK_HOLDERS = "SELECT id FROM hold WHERE holder = ANY($1::text[]) ORDER BY id FOR UPDATE"
+LOCK_HOLDERS = "SELECT holder FROM hold WHERE holder = ANY($1::text[]) ORDER BY id FOR UPDATE"
 DROP = "DELETE FROM hold WHERE holder = ANY($1::text[])"
 
 
@@ -131,6 +131,6 @@ async def drop(conn: Connection, holders: Sequence[str]) -> None:
     await conn.execute(DROP, holders)
 
 
-async def lock(conn: Connection, holders: Sequence[str]) -> None:
-    """Keep arrivals from counting these down until the transaction ends."""
-    await conn.execute(LOCK_HOLDERS, holders)
+async def lock(conn: Connection, holders: Sequence[str]) -> list[str]:
+    """Keep arrivals from counting these down until the transaction ends; those that wait for files, or did."""
+    return [row["holder"] for row in await conn.fetch(LOCK_HOLDERS, holders)]

@@ -8,12 +8,13 @@ from pydantic import BaseModel, ConfigDict, Field
 from prodchain.catalog import quotas, subscriptions, withdrawals
 from prodchain.catalog.models import SubscriptionState
 
-from .. import dataset_views, subscription_views
+from .. import dataset_views, journal, subscription_views
+from ..journal import Outcome
 from ..storage_views import named
 from .documents import Page, QuotaView, SubscriptionSummaryView, SubscriptionView
 from .parameters import AfterId, AfterMark, Id, Limit, Word
 from .parts import Document, Read, Write, page, tried
-from .policies import READER, Admin, User, only_own
+from .policies import READER, Admin, User, actor_of, only_own
 
 router = APIRouter(prefix="/api", tags=["subscriptions"])
 
@@ -93,8 +94,12 @@ async def set_quota(wish: QuotaWish, caller: Admin, conn: Write) -> Document:
     async with tried(conn, wish.dry_run):
         storage = await named(conn, wish.storage)
         assert storage.id is not None
+        before = (await subscription_views.quota(conn, wish.owner, storage.name))["limit_bytes"]
         if wish.limit_bytes is None:
             await quotas.remove(conn, wish.owner, storage.id, caller.subject)
         else:
             await quotas.set(conn, wish.owner, storage.id, wish.limit_bytes, caller.subject)
+        if before != wish.limit_bytes:
+            changes = {f"bytes at {storage.name}": [before, wish.limit_bytes]}
+            await journal.enter(conn, Outcome("quota set", f"user:{wish.owner}", changes), actor_of(caller), "")
         return Document(await subscription_views.quota(conn, wish.owner, storage.name))

@@ -5,7 +5,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
-from prodchain.broker import job_orders, orders, watching
+from prodchain.broker import job_orders, orders, task_changes, watching
 from prodchain.broker.errors import WrongState
 from prodchain.broker.models import Task
 from prodchain.catalog import deletion, purging, replicas
@@ -163,6 +163,32 @@ class Play:
             if rows:
                 await inside(self.world.pool, job_orders.kill, rows[n % len(rows)]["id"], "user:ann", "no need")
 
+    async def steer(self, order: Callable[..., Awaitable[object]], n: int, *values: object) -> None:
+        with suppress(WrongState):
+            if self.tasks:
+                await inside(self.world.pool, order, self.tasks[n % len(self.tasks)].id, *values, "user:ann")
+
+    async def pause_task(self, n: int) -> None:
+        await self.steer(orders.pause, n)
+
+    async def resume_task(self, n: int) -> None:
+        await self.steer(orders.resume, n)
+
+    async def finish_task(self, n: int) -> None:
+        await self.steer(orders.finish, n)
+
+    async def change_task(self, n: int) -> None:
+        await self.steer(task_changes.change, n, {"memory_mb": 1000 + 250 * (n % 3), "priority": n})
+
+    async def reassign_task(self, n: int) -> None:
+        await self.steer(task_changes.reassign, n, None)
+
+    async def reassign_job(self, n: int) -> None:
+        rows = await self.world.fetch("SELECT id FROM job ORDER BY id DESC")
+        with suppress(WrongState):
+            if rows:
+                await inside(self.world.pool, job_orders.reassign, rows[n % len(rows)]["id"], None, "user:ann")
+
     async def over(self, _: int) -> None:
         """A day has gone by: dispatch datasets whose jobs are over go, and what they brought becomes a cache."""
         await self.world.pool.execute(
@@ -194,6 +220,7 @@ class Play:
             if all(row["state"] == "done" for row in states):
                 return
             for n in range(len(self.tasks)):
+                await self.resume_task(n)
                 await self.retry_task(n)
             await self.world.agents()
             await self.world.move()
@@ -217,6 +244,12 @@ MOVES: dict[str, Move] = {
     "kill task": Play.kill_task,
     "retry task": Play.retry_task,
     "kill job": Play.kill_job,
+    "pause task": Play.pause_task,
+    "resume task": Play.resume_task,
+    "finish task": Play.finish_task,
+    "change task": Play.change_task,
+    "reassign task": Play.reassign_task,
+    "reassign job": Play.reassign_job,
     "over": Play.over,
     "reap": Play.reap,
     "lose": Play.lose,

@@ -88,9 +88,18 @@ async def test_moves_at_the_same_time_neither_block_each_other_nor_break_anythin
 
     agents, pilots = ["agent"] * 8 + ["fold"], ["acquire", "report", "progress", "fail"]
     verbs = ["kill task", "retry task", "retry task", "kill job", "vanish"]
+    orders = [
+        "pause task",
+        "resume task",
+        "resume task",
+        "finish task",
+        "change task",
+        "reassign task",
+        "reassign job",
+    ]
     keepers = ["over", "reap", "lose"]
     await asyncio.gather(
-        *map(player, [agents, agents, pilots, pilots, ["arrive"], ["arrive"], verbs, verbs, keepers])
+        *map(player, [agents, agents, pilots, pilots, ["arrive"], ["arrive"], verbs, verbs, orders, keepers])
     )
     assert not errors
     await look(play)
