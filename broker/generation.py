@@ -146,12 +146,6 @@ async def _make(conn: Connection, task: Task, ask: TaskRequest) -> _Made:
     if most <= 0 or secondary is None:
         return _Made([], False, task.position)
     made = await _from_input(conn, task, ask, most) if task.input_id else _from_nothing(task, ask, most)
-    if task.numbers + len(made.works) > MAX_JOBS:
-        raise BadRequest(
-            f"it would have more than {MAX_JOBS} jobs",
-            object=f"task {task.id}",
-            hint="submit it again with larger jobs",
-        )
     if not secondary:
         return made
     works = [_with(work, ask, secondary) for work in made.works]
@@ -217,11 +211,27 @@ async def _from_input(conn: Connection, task: Task, ask: TaskRequest, most: int)
     else:
         rows = await conn.fetch(_NEW, task.id, look)
     files = [InputFile(*row) for row in rows]
+    _refuse_too_many(task, files, ask.events_per_job)
     growing, all_seen = _growing(files, sources, limits, look)
     split = split_files(files, limits, seed=ask.seed, start=task.numbers, growing=growing, most=most)
     await _note_used(conn, task, split)
     whole = all_seen and not any(sources.values()) and len(split.used) == len(files)
     return _Made(split.works, whole, task.position)
+
+
+def _refuse_too_many(task: Task, files: list[InputFile], events_per_job: int | None) -> None:
+    """Raises BadRequest where the pieces would fill the database."""
+    if events_per_job is None or not files:
+        return
+    largest = max(files, key=lambda file: file.events)
+    pieces = -(-largest.events // events_per_job)
+    if task.numbers + pieces > MAX_JOBS:
+        raise BadRequest(
+            f"file {largest.id} has {largest.events} events: {pieces} jobs of {events_per_job}, and a task has"
+            f" {MAX_JOBS} at most",
+            object=f"file {largest.id}",
+            hint="submit the task again with a larger events_per_job and another output name",
+        )
 
 
 def _growing(files: list[InputFile], sources: dict[int, bool], limits: Limits, look: int) -> tuple[set[int], bool]:

@@ -10,7 +10,6 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 from prodchain.catalog.names import parse_did, parse_output_did, parse_versioned
 
 from .models import Activity
-from .splitting import FILES
 from .texts import storable
 
 TEMPLATE_FIELDS = ("events", "skip", "first_event", "seed", "job_seed", "number", "inputs", "output")
@@ -59,7 +58,7 @@ class Merge(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     command: list[str] = Field(min_length=1, description="program and options, as for the task itself")
-    files_per_job: int | None = Field(default=None, ge=1, le=FILES)
+    files_per_job: int | None = Field(default=None, ge=1, le=INT)
     bytes_per_job: int | None = Field(default=None, ge=1, le=BIG)
 
     @model_validator(mode="after")
@@ -90,7 +89,7 @@ class TaskRequest(BaseModel):
     )
     events: int | None = Field(default=None, ge=1, le=BIG, description="events to make, for a task without input")
     events_per_job: int | None = Field(default=None, ge=1, le=INT)
-    files_per_job: int | None = Field(default=None, ge=1, le=FILES)
+    files_per_job: int | None = Field(default=None, ge=1, le=INT)
     bytes_per_job: int | None = Field(default=None, ge=1, le=BIG)
     jobs: int | None = Field(default=None, ge=1, le=MAX_JOBS, description="pieces of a task without input")
     boundary: Literal["file", "dataset", "none"] | None = Field(

@@ -6,7 +6,7 @@ from itertools import groupby, islice
 from typing import Any, NamedTuple
 
 FILES = 10_000
-"""Files that one piece may have: they are named on one command line."""
+"""Files of one piece where nobody says how many: they are named on one command line."""
 
 
 @dataclass(frozen=True, slots=True)

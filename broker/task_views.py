@@ -12,7 +12,11 @@ SELECT t.id, t.step, t.state, t.owner, t.run, t.priority, t.numbers, t.generated
        t.actor, t.reason, t.request, s.name AS destination,
        i.scope || ':' || i.name || CASE WHEN i.latest THEN '' ELSE '@' || i.version END AS input,
        o.scope || ':' || o.name || CASE WHEN o.latest THEN '' ELSE '@' || o.version END AS output,
-       i.events AS input_events
+       CASE WHEN t.input_id IS NOT NULL THEN (
+           SELECT coalesce(sum(events), 0)::bigint FROM (
+               SELECT DISTINCT ON (d.scope, d.name) d.events FROM task_input n JOIN dataset d ON d.id = n.dataset_id
+               WHERE n.task_id = t.id AND n.role = '' ORDER BY d.scope, d.name, d.version DESC
+           ) parts) END AS input_events
 FROM task t
 JOIN dataset o ON o.id = t.output_id
 JOIN storage s ON s.id = t.destination_id

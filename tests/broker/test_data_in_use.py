@@ -88,7 +88,7 @@ async def test_a_task_reads_the_version_that_it_names(world: World) -> None:
     versions = await world.fetch("SELECT id FROM dataset WHERE name = $1 ORDER BY version", EVNT)
     assert [old.input_id, new.input_id] == [row["id"] for row in versions]
     assert (await world.submit(sim(input=f"mc26:{EVNT}@1"))).id == old.id
-    for text, words in (("user.ann.box", "is a container"), (f"{EVNT}_dis1", "is a dispatch dataset")):
+    for text, words in (("user.ann.box", "has no datasets"), (f"{EVNT}_dis1", "is a dispatch dataset")):
         with pytest.raises(BadRequest, match=words):
             await world.submit(sim(input=text, output="mc26.700001.Z.simul.HITS.v3"))
     await world.run_all()

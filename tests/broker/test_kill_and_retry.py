@@ -40,7 +40,8 @@ async def test_an_attempt_defined_during_the_kill_is_swept_or_taken_back_by_a_re
     await inside(world.pool, orders.kill, task.id, "user:ann", "no need")
     again = await world.value("SELECT id FROM job WHERE number = 1")
     await world.pool.execute(
-        "INSERT INTO job (task_id, number, attempt, work) SELECT task_id, number, 2, work FROM job WHERE id = $1",
+        "INSERT INTO job (task_id, number, attempt, events, work)"
+        " SELECT task_id, number, 2, events, work FROM job WHERE id = $1",
         again,
     )
     assert await inside(world.pool, watching.left_behind) == [task.id]

@@ -66,7 +66,6 @@ LOG = {"log": "mc26.700001.Z.evgen.LOG.v1"}
         (sim, {"events_per_job": 5, "bytes_per_job": 5}, "events_per_job or bytes_per_job, not both"),
         (sim, {"jobs": 5}, "jobs belongs to tasks without input"),
         (sim, {"boundary": "file", "files_per_job": 2}, "one file"),
-        (sim, {"files_per_job": 10_001}, "less than or equal to 10000"),
         (sim, {"target_walltime_s": 60}, "needs scouts"),
         (sim, {"target_walltime_s": 60, "scouts": 1, "boundary": "file"}, "give events_per_job"),
         (evgen, {"jobs": 4}, "jobs or events_per_job, not both"),

@@ -58,6 +58,13 @@ def test_commands_beside_the_pilots_python_are_found_first(tmp_path: Path) -> No
     assert (tmp_path / "payload.log").read_text().splitlines() == [f"{folder}/python3", "2"]
 
 
+def test_what_the_payload_left_on_the_disk_is_measured(tmp_path: Path) -> None:
+    (tmp_path / "deep").mkdir()
+    script = "open('deep/out', 'wb').write(bytes(5_000_000))"
+    metrics = run(tmp_path, sys.executable, "-c", script).metrics
+    assert 4.9 < metrics["scratch_mb"] < 6
+
+
 def test_time_and_memory_are_measured(tmp_path: Path) -> None:
     script = "x = bytearray(900_000_000); s = 0\nfor i in range(3_000_000): s += i"
     metrics = run(tmp_path, sys.executable, "-c", script).metrics
