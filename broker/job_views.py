@@ -131,20 +131,3 @@ def normalised(message: str) -> str:
     for pattern, word in _VARYING:
         message = pattern.sub(word, message)
     return message[:300]
-
-
-async def recent_errors(conn: Connection, *, events: int = 20_000, most: int = 20) -> list[View]:
-    """Errors of jobs that failed within the last ``events`` events, like ones together, the commonest first."""
-    rows = await conn.fetch(
-        "SELECT j.id, j.task_id, coalesce(nullif(j.error, ''), e.reason) AS message FROM event e"
-        " JOIN job j ON j.id = e.job_id"
-        " WHERE e.id > (SELECT max(id) FROM event) - $1::bigint AND e.state = 'failed' ORDER BY e.id DESC",
-        events,
-    )
-    found: dict[str, View] = {}
-    for row in rows:
-        message = normalised(row["message"])
-        view = found.setdefault(message, {"message": message, "jobs": 0, "example_job": row["id"]})
-        view["jobs"] += 1
-        view.setdefault("task", row["task_id"])
-    return sorted(found.values(), key=lambda view: -view["jobs"])[:most]

@@ -1,10 +1,13 @@
 """The first page of the monitor, and whether the broker's agents live."""
 
 from .database import Connection
-from .job_views import recent_errors
+from .error_views import errors
+from .queue_views import troubled
 from .site_views import jobs_by_site, pilots
 from .task_views import View, current_tasks
 from .transfer_views import transfer_summary
+
+ERRORS = 10
 
 
 async def overview(conn: Connection) -> View:
@@ -14,7 +17,8 @@ async def overview(conn: Connection) -> View:
         "jobs_by_site": await jobs_by_site(conn),
         "pilots": [pilot for pilot in seen if pilot["alive"]],
         "transfers": await transfer_summary(conn),
-        "errors": await recent_errors(conn),
+        "errors": (await errors(conn))["items"][:ERRORS],
+        "queues": await troubled(conn),
         "agents_seen_s": await agents_seen_s(conn),
     }
 

@@ -9,14 +9,22 @@ from prodchain.catalog.models import DatasetKind
 from prodchain.catalog.query import FACETS
 
 from . import (
+    attempts,
     dataset_views,
+    error_views,
     job_views,
     jobs,
+    journal,
     lineage,
     overview_views,
+    queue_views,
+    share_views,
     site_views,
     storage_views,
+    story_views,
     subscription_views,
+    task_details,
+    task_spans,
     task_views,
     transfer_views,
     why,
@@ -26,7 +34,14 @@ from .database import Pool
 from .errors import BadRequest
 from .task_views import View
 
-_BY_NUMBER = (task_views.tasks, job_views.jobs, dataset_views.files, dataset_views.content, dataset_views.story)
+_BY_NUMBER = (
+    task_views.tasks,
+    job_views.jobs,
+    journal.entries,
+    dataset_views.files,
+    dataset_views.content,
+    dataset_views.story,
+)
 
 
 NEAR = 5
@@ -96,9 +111,14 @@ class PoolViews:
     async def task_why(self, task: int) -> View:
         return await self._one(why.task_why, task)
 
+    async def task_details(self, task: int) -> View:
+        return await self._one(task_details.details, task)
+
+    async def task_spans(self, task: int) -> View:
+        return await self._one(task_spans.spans, task)
+
     async def task_story(self, task: int) -> View:
-        """The task's own events: its jobs have stories of their own."""
-        return await self._list(task_views.task_story, task, with_jobs=False)
+        return await self._one(story_views.of_task, task)
 
     async def jobs(self, **filters: Any) -> View:
         return await self._list(job_views.jobs, **filters)
@@ -110,7 +130,10 @@ class PoolViews:
         return await self._one(why.job_why, job)
 
     async def job_story(self, job: int) -> View:
-        return await self._list(task_views.job_story, job)
+        return await self._one(story_views.of_job, job)
+
+    async def job_attempts(self, job: int) -> View:
+        return await self._one(attempts.attempts, job)
 
     async def job_log(self, job: int, start: int = 0) -> str:
         async with connection(self._pool) as conn:
@@ -152,6 +175,17 @@ class PoolViews:
     async def subscription_summary(self) -> View:
         return await self._one(subscription_views.summary)
 
+    async def errors(self, **filters: Any) -> View:
+        async with connection(self._pool) as conn:
+            return await error_views.errors(conn, **filters)
+
+    async def shares(self, days: int = 7) -> View:
+        async with connection(self._pool) as conn:
+            return {"items": await share_views.listing(conn, days), "next": None}
+
+    async def journal(self, **filters: Any) -> View:
+        return await self._list(journal.entries, **filters)
+
     async def sites(self) -> View:
         return await self._list(site_views.sites)
 
@@ -160,6 +194,12 @@ class PoolViews:
 
     async def queues(self) -> View:
         return await self._list(site_views.queues)
+
+    async def queue_health(self) -> View:
+        return await self._one(queue_views.health)
+
+    async def site_health(self, site: str) -> View:
+        return await self._one(queue_views.whole_health, site)
 
     async def storages(self) -> View:
         return await self._list(storage_views.storages)

@@ -11,7 +11,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from starlette.requests import Request
 from starlette.responses import Response
 
-from . import assets, formats, links, shapes
+from . import assets, formats, gantt, links, shapes
 
 HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
@@ -34,11 +34,15 @@ _environment.globals |= {
     "GLYPHS": formats.GLYPHS,
     "asset": assets.address,
     "between": formats.between,
+    "changed": shapes.changed,
+    "chart": gantt.chart,
     "command": links.command,
     "dataset_page": links.dataset_page,
     "listed": links.listed,
+    "now": formats.current,
     "FIELDS": links.FIELDS,
     "percent": formats.percent,
+    "refused": shapes.refused,
     "runs": shapes.runs,
     "segments": shapes.segments,
     "site_page": links.site_page,

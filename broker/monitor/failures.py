@@ -28,7 +28,10 @@ AWAY = (
 )
 """What a database that is down, starting or full looks like."""
 TITLES = {401: "Not logged in", 403: "Not allowed", 404: "Not found", 503: "Not available now"}
-PAGES = ("/", "/tasks", "/jobs", "/datasets", "/sites", "/storages", "/transfers")
+PAGES = (
+    *("/", "/tasks", "/jobs", "/errors", "/datasets", "/transfers", "/storages"),
+    *("/sites", "/queues", "/shares", "/journal"),
+)
 
 _log = logging.getLogger(__name__)
 

@@ -42,16 +42,18 @@ GLYPHS = {
     "probing": "▷",
     "drain": "▽",
     "offline": "⊘",
+    "ordered": "✎",
+    "throttled": "‖",
 }
 """A sign per state, so that colour is never the only signal."""
 
 TONES = {
     "wait": ("registered", "defined", "ready", "assigned", "activated", "queued"),
-    "run": ("sent", "starting", "running", "active", "holding", "open"),
-    "move": ("transferring",),
-    "good": ("done", "finished", "online"),
-    "warn": ("paused", "drain", "partly"),
-    "bad": ("failed", "failing"),
+    "run": ("sent", "starting", "scouting", "running", "merging", "active", "holding", "open", "probing"),
+    "move": ("transferring", "copy"),
+    "good": ("done", "finished", "online", "good"),
+    "warn": ("paused", "throttled", "drain", "partly"),
+    "bad": ("failed", "failing", "exhausted", "drained"),
 }
 TONE_OF = {state: tone for tone, states in TONES.items() for state in states}
 
@@ -95,6 +97,10 @@ def moment(value: datetime | str) -> datetime:
     """A time of a view, which comes as a datetime or as ISO 8601 text, in UTC."""
     time = datetime.fromisoformat(value) if isinstance(value, str) else value
     return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
+
+
+def current() -> datetime:
+    return datetime.now(UTC)
 
 
 def distance(seconds: float) -> str:
@@ -152,6 +158,7 @@ FILTERS: dict[str, Any] = {
     "clock": clock,
     "coded": coded,
     "duration": duration,
+    "moment": moment,
     "number": number,
     "short": short,
     "size": size,

@@ -22,12 +22,16 @@ def routes(views: Views) -> APIRouter:
         "/jobs": pages.jobs,
         "/jobs/{job}": pages.job,
         "/jobs/{job}/log": pages.job_log,
+        "/errors": pages.errors,
         "/datasets": pages.datasets,
         "/datasets/{did:path}": pages.dataset,
         "/sites": pages.sites,
         "/sites/{site}": pages.site,
         "/transfers": pages.transfers,
         "/storages": pages.storages,
+        "/queues": pages.queues,
+        "/shares": pages.shares,
+        "/journal": pages.journal,
         "/search": pages.search,
     }
     for path, page in paths.items():

@@ -50,19 +50,48 @@ def runs(tasks: Sequence[Mapping[str, Any]]) -> dict[str, list[Mapping[str, Any]
 
 
 class Step(NamedTuple):
-    """An event of a story and how long it lasted: None while it lasts, and for the end."""
+    """An event or order of a story, and how long the state lasted: None while it lasts, and for orders."""
 
     event: Mapping[str, Any]
     lasted_s: float | None
 
 
 def steps(story: Sequence[Mapping[str, Any]]) -> list[Step]:
-    """A story's events, each with the time until the next."""
-    followers: list[datetime | str | None] = [*(event["at"] for event in story[1:]), None]
-    return [
-        Step(event, None if end is None else between(event["at"], end))
-        for event, end in zip(story, followers, strict=False)
-    ]
+    """A story's events, each with the time until the next state."""
+    found: list[Step] = []
+    following: datetime | str | None = None
+    for event in reversed(story):
+        found.append(Step(event, between(event["at"], following) if event["state"] and following else None))
+        following = event["at"] if event["state"] else following
+    return found[::-1]
+
+
+class Refused(NamedTuple):
+    """Queues that fail the same criteria, and what the first of them fails, in words."""
+
+    criteria: str
+    verdicts: list[Mapping[str, Any]]
+    words: str
+
+
+def refused(verdicts: Sequence[Mapping[str, Any]]) -> list[Refused]:
+    """Verdicts that did not pass, by what they failed: the fewest failures first, then the largest groups."""
+    found: dict[tuple[str, ...], list[Mapping[str, Any]]] = {}
+    for verdict in verdicts:
+        if not verdict["passed"]:
+            failures = verdict.get("failures") or [verdict]
+            found.setdefault(tuple(failure["criterion"] for failure in failures), []).append(verdict)
+    ordered = sorted(found.items(), key=lambda item: (len(item[0]), -len(item[1]), item[0]))
+    return [Refused(", ".join(criteria), group, group[0]["reason"]) for criteria, group in ordered]
+
+
+def changed(changes: Mapping[str, Any]) -> str:
+    """What an order changed: each field, before and after."""
+    parts = []
+    for name, change in changes.items():
+        both = isinstance(change, list | tuple) and len(change) == 2
+        parts.append(f"{name}: {change[0]} → {change[1]}" if both else f"{name}: {change}")
+    return "; ".join(parts)
 
 
 def timeline(story: Sequence[Mapping[str, Any]]) -> list[Segment]:

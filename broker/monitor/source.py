@@ -23,8 +23,16 @@ class Views(Protocol):
 
     async def task_why(self, task: int) -> Document: ...
 
+    async def task_details(self, task: int) -> Document:
+        """What was learnt and ordered, data, decisions, pace."""
+        ...
+
+    async def task_spans(self, task: int) -> Document:
+        """Its latest jobs, each with copies and states over time."""
+        ...
+
     async def task_story(self, task: int) -> Document:
-        """Listing of the task's own events, in order; its jobs have stories of their own."""
+        """The task's own events and the orders for it, in order; its jobs have stories of their own."""
         ...
 
     async def jobs(self, **filters: Any) -> Document:
@@ -36,6 +44,10 @@ class Views(Protocol):
     async def job_why(self, job: int) -> Document: ...
 
     async def job_story(self, job: int) -> Document: ...
+
+    async def job_attempts(self, job: int) -> Document:
+        """All runs of the same piece of work, the newest first."""
+        ...
 
     async def job_log(self, job: int, start: int = 0) -> str:
         """The log from character ``start`` on."""
@@ -71,11 +83,27 @@ class Views(Protocol):
 
     async def subscription_summary(self) -> Document: ...
 
+    async def errors(self, **filters: Any) -> Document:
+        """Errors of jobs, like ones together; filters: task, site."""
+        ...
+
+    async def shares(self, days: int = 7) -> Document: ...
+
+    async def journal(self, **filters: Any) -> Document:
+        """Listing of orders, newest first; filters: object, by, verb, limit, after."""
+        ...
+
     async def sites(self) -> Document: ...
 
     async def site(self, name: str) -> Document: ...
 
     async def queues(self) -> Document: ...
+
+    async def queue_health(self) -> Document: ...
+
+    async def site_health(self, site: str) -> Document:
+        """Of the site's queues, with each of their latest runs."""
+        ...
 
     async def storages(self) -> Document: ...
 

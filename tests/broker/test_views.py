@@ -8,6 +8,7 @@ from pydantic import TypeAdapter
 
 from prodchain.broker import (
     dataset_views,
+    error_views,
     job_views,
     overview_views,
     site_views,
@@ -60,10 +61,8 @@ async def test_every_view_has_the_shape_that_the_api_describes(world: World) -> 
     for document, shape in (
         (await views.tasks(), documents.Page[documents.TaskView]),
         (await views.task(one["task"]), documents.TaskView),
-        (await views.task_story(one["task"]), documents.Page[documents.EventView]),
         (await views.jobs(), documents.Page[documents.JobView]),
         (await views.job(one["id"]), documents.JobView),
-        (await views.job_story(one["id"]), documents.Page[documents.EventView]),
         (await views.datasets(bookkeeping=True), documents.Page[documents.DatasetView]),
         (await views.dataset(str(EVGEN)), documents.OneDatasetView),
         (await views.dataset_files(str(EVGEN)), documents.Page[documents.FileView]),
@@ -261,7 +260,7 @@ async def test_like_errors_are_shown_as_one(world: World) -> None:
     spec = await world.acquire("A-BATCH", "p3")
     assert spec is not None
     await world.report("A-BATCH", "p3", Update(spec.job, "failed", error="cannot open /data/f456.root"))
-    errors = await inside_with(world, job_views.recent_errors)
+    errors = (await inside_with(world, error_views.errors))["items"]
     assert [(error["message"], error["jobs"], error["example_job"]) for error in errors] == [
         ("cannot open PATH", 2, spec.job)
     ]

@@ -74,6 +74,27 @@ def verdict(queue: str, failed: str = "") -> Document:
     }
 
 
+def whole(queue: str, *failed: str, who: str = "user") -> Document:
+    """A verdict with all that the queue fails."""
+    failures = [
+        {
+            "criterion": criterion,
+            "reason": f"offers too little {criterion}",
+            "remedies": [{"who": who, "text": f"ask for less {criterion}", "change": {"task": {criterion: 1}}}],
+        }
+        for criterion in failed
+    ]
+    return verdict(queue, failed[0] if failed else "") | {"failures": failures}
+
+
+VERDICTS = [
+    *(whole(f"SITE-{letter}-BATCH") for letter in "AB"),
+    *(whole(f"TINY-{number:03}", "memory_mb") for number in range(100)),
+    *(whole(f"AWAY-{number:03}", "status", "memory_mb", who="operator") for number in range(48)),
+]
+"""Of 150 queues."""
+
+
 def task(index: int, **changes: Any) -> Document:
     step, data_format = STEPS[index]
     states = [
@@ -222,15 +243,145 @@ def subscription(number: int, **changes: Any) -> Document:
     } | changes
 
 
-def event(state: str, at: datetime, reason: str, job: int | None = None) -> Document:
+def event(state: str, at: datetime, reason: str) -> Document:
     return {
         "at": at,
-        "task": 10_000_001,
-        "job": job,
         "before": None,
         "state": state,
         "actor": "agent place",
         "reason": reason,
+        "verb": "",
+        "changes": {},
+        "jobs": {},
+    }
+
+
+def ordered(verb: str, at: datetime, changes: Document) -> Document:
+    same = {"actor": "user:ann", "verb": verb, "changes": changes, "jobs": {"defined": 7}}
+    return event("", at, "the payload needs more") | same
+
+
+MISSING = {
+    "file": "mc26_13p6TeV.700001.Zmumu.evgen.EVNT.v1._000002.root.1",
+    "storage": "SITE-B-DISK",
+    "bytes": 48_200_000,
+    "source": "SITE-A-DISK",
+    "state": "queued",
+    "words": "the third in the lane from SITE-A-DISK",
+    "error": None,
+    "next_try": None,
+}
+
+
+def cheapest(task: int) -> Document:
+    return {
+        "who": "user",
+        "text": "ask for 1000 MB",
+        "queue": "SITE-C-TINY",
+        "change": {"task": {"memory_mb": 1000}},
+        "command": f"prodchain task set {task} memory_mb=1000",
+    }
+
+
+def error(message: str, jobs: int, **changes: Any) -> Document:
+    return {
+        "message": message,
+        "jobs": jobs,
+        "task": 10_000_001,
+        "tasks": [10_000_001],
+        "more_tasks": 0,
+        "sites": {"SITE-B": jobs},
+        "queues": {"SITE-B-BATCH": jobs},
+        "example_job": 4202,
+        "example": message,
+        "exit_code": None,
+        "first_seen": ago(minutes=40),
+        "last_seen": ago(minutes=3),
+        "rule": "scratch-full",
+        "then": "tried again, at another queue, without using up an attempt",
+        "passive": [],
+        "remedy": "make room: `prodchain task set 10000001 scratch_mb=...`",
+    } | changes
+
+
+def lane(number: int) -> Document:
+    """A job whose input is copied while others run."""
+    copied, ran = ago(minutes=20 - number), ago(minutes=19 - number)
+    return {
+        "job": 4200 + number,
+        "number": number,
+        "attempt": 1,
+        "state": "running" if number > 6 else "finished",
+        "queue": "SITE-B-BATCH",
+        "spans": [
+            {"what": "copy", "from": copied, "until": ran, "words": f"_{number:06} from SITE-A-DISK to SITE-B-DISK"},
+            {"what": "assigned", "from": ago(minutes=25), "until": ran, "words": ""},
+            {
+                "what": "running",
+                "from": ran,
+                "until": None if number > 6 else ran + timedelta(minutes=3),
+                "words": "",
+            },
+        ],
+    }
+
+
+def share(name: str, parent: str | None, depth: int, target: float, use: float) -> Document:
+    return {
+        "name": name,
+        "parent": parent,
+        "depth": depth,
+        "value": 100 * target,
+        "match": {"activity": name},
+        "retired": False,
+        "target": target,
+        "use": use,
+        "cores": int(100 * use),
+        "waiting": 40,
+        "core_hours": 1234.56,
+    }
+
+
+SHARES = [
+    share("production", None, 0, 0.8, 0.84),
+    share("simulation", "production", 1, 0.6, 0.7),
+    share("reconstruction", "production", 1, 0.2, 0.14),
+    share("analysis", None, 0, 0.2, 0.16),
+]
+JOURNAL = [
+    {
+        "id": number,
+        "at": ago(hours=5 - number),
+        "actor": actor,
+        "verb": verb,
+        "object": about,
+        "reason": "it fails everywhere",
+        "detail": {"changes": changes, "jobs": {"running": 3}},
+    }
+    for number, actor, verb, about, changes in (
+        (3, "user:ann", "kill", "task 10000001", {"state": ["running", "aborted"]}),
+        (2, "user:bob", "drain", "queue SITE-B-BATCH", {"status": ["online", "drain"]}),
+        (1, "user:ann", "set", "share higgs", {"higgs": [20, 25]}),
+    )
+]
+
+
+def health(site: str, *, drained: bool = False) -> Document:
+    return {
+        "queue": f"{site}-BATCH",
+        "site": site,
+        "status": "online",
+        "ordered": None,
+        "health": "drained" if drained else "good",
+        "reason": f"9 of the last 10 runs failed, all with '{ERROR}'" if drained else "",
+        "strikes": 2 if drained else 0,
+        "since": ago(minutes=6) if drained else None,
+        "next_at": NOW + timedelta(minutes=4) if drained else None,
+        "canary": None,
+        "canary_state": None,
+        "runs": 10,
+        "failed": 9 if drained else 1,
+        "last_end": ago(minutes=1),
     }
 
 
@@ -261,6 +412,7 @@ class Production:
         self.all_tasks = [task(index) for index in (3, 2, 1, 0)]
         self.all_jobs = [job(n, STATES[n % len(STATES)]) for n in range(jobs, 0, -1)]
         self.all_datasets = [dataset(*step) for step in STEPS]
+        self.throttled = ""
         self.log = "Sim_tf: start\nevent 1 of 1000\n"
         self.asked: list[tuple[str, Document]] = []
 
@@ -277,7 +429,8 @@ class Production:
                 "bytes_done": 5_784_000_000,
                 "recent": (await self.transfers())["items"],
             },
-            "errors": [{"message": ERROR, "jobs": 3, "example_job": 4202, "task": 10_000_001}],
+            "errors": (await self.errors())["items"],
+            "queues": [view for view in (await self.queue_health())["items"] if view["health"] != "good"],
             "agents_seen_s": 1.5,
         }
 
@@ -295,20 +448,63 @@ class Production:
             {
                 "what": "2 activated, e.g. job 4203: it waits for a pilot of SITE-A-BATCH",
                 "remedy": "more pilots",
+                "who": "operator",
+                "change": {"pilots": {"queue": "SITE-A-BATCH"}},
                 "jobs": 2,
             },
-            {"what": "1 failed: exit code 65", "remedy": f"prodchain task retry {task}", "jobs": 1},
+            {
+                "what": "1 failed: exit code 65",
+                "remedy": f"prodchain task retry {task}",
+                "who": "user",
+                "change": {},
+                "jobs": 1,
+            },
         ]
         return {
             "object": f"task {task}",
             "state": (await self.task(task))["state"],
+            "at": datetime.now(UTC),
             "reasons": reasons,
-            "verdicts": [verdict("SITE-A-BATCH"), verdict("SITE-C-TINY", "memory")],
+            "rank": {"place": 12, "of": 10_000, "ahead_in_share": 3, "more_than": ["of"]},
+            "missing": [MISSING],
+            "cheapest": cheapest(task),
+            "verdicts": VERDICTS,
         }
 
+    async def task_details(self, task: int) -> Document:
+        view = await self.task(task)
+        data = {"role": "", "state": "open", "files": 12, "events": 12_000, "bytes": 1_234_567_890}
+        return {
+            "throttled": self.throttled,
+            "ending": False,
+            "orders": [{"verb": "kill", "after": 5000, "actor": "user:ann"}] if self.throttled else [],
+            "group": "higgs",
+            "activity": "production",
+            "share": "simulation",
+            "cores": 3,
+            "sizes": [{"name": "memory_mb", "submitted": 2000, "scouts": 1250, "ordered": 1500, "now": 1500}],
+            "scouts": {"at": ago(minutes=58), "reason": "5 scouts: memory 980 MB, CPU 12.1 s per event"},
+            "inputs": [data | {"did": view["input"]}, data | {"did": FIRST, "role": "minbias"}] if task % 10 else [],
+            "outputs": [data | {"did": view["output"]}],
+            "parent": None,
+            "merging": {"id": 10_000_003, "state": "running", "reason": "", "jobs": {"finished": 1, "running": 1}},
+            "decisions": [
+                {"at": ago(minutes=2), "until": ago(minutes=1), "queue": None, "jobs": 4, "reason": "all are full"},
+                {"at": ago(minutes=9), "until": ago(minutes=9), "queue": "SITE-A-BATCH", "jobs": 5, "reason": "near"},
+            ],
+            "pace": {"ends": 12, "first": ago(minutes=50), "last": ago(minutes=1)},
+        }
+
+    async def task_spans(self, task: int) -> Document:
+        return {"items": [lane(number) for number in range(1, 9)]}
+
     async def task_story(self, task: int) -> Document:
-        items = [event("ready", ago(hours=1), "submitted by ann"), event("running", ago(minutes=59), "first jobs")]
-        return {"items": items, "next": None}
+        items = [
+            event("ready", ago(hours=1), "submitted by ann"),
+            event("running", ago(minutes=59), "first jobs"),
+            ordered("set", ago(minutes=30), {"memory_mb": [1250, 1500]}),
+        ]
+        return {"items": items, "cut": False}
 
     async def jobs(self, **filters: Any) -> Document:
         return self._page("jobs", self.all_jobs, filters)
@@ -321,12 +517,57 @@ class Production:
 
     async def job_why(self, job: int) -> Document:
         view = await self.job(job)
-        reason = {"what": f"pilot SITE-A-BATCH-1 has it ({view['state']})", "remedy": "", "jobs": 1}
-        return {"object": f"job {job}", "state": view["state"], "reasons": [reason], "verdicts": []}
+        reason = {"what": "SITE-A-BATCH has it", "remedy": "", "who": "nobody", "change": {}, "jobs": 1}
+        return {
+            "object": f"job {job}",
+            "state": view["state"],
+            "at": datetime.now(UTC),
+            "reasons": [reason],
+            "rank": None,
+            "missing": [],
+            "cheapest": None,
+            "verdicts": VERDICTS if view["queue"] else [],
+        }
+
+    async def job_attempts(self, job: int) -> Document:
+        view = await self.job(job)
+        same = {name: view[name] for name in ("queue", "site", "created_at", "changed_at")}
+        run = same | {"spared": 0, "started_at": ago(minutes=20), "walltime_s": 3600}
+        reason = "job 4000 failed: rule out-of-memory; attempt 2 of 3 follows; with 1500 MB instead of 1000"
+        last = {"job": job, "attempt": 2, "state": view["state"], "exit_code": None, "error": view["error"]}
+        first = {"job": 4000, "attempt": 1, "state": "failed", "exit_code": 65, "error": "std::bad_alloc"}
+        return {
+            "items": [
+                run | last | {"memory_mb": 1500, "reason": reason},
+                run | first | {"memory_mb": 1000, "reason": "made from one file of the input"},
+            ]
+        }
+
+    async def errors(self, **filters: Any) -> Document:
+        self.asked.append(("errors", dict(filters)))
+        kinds = [error(ERROR, 3), error("exit code N: std::bad_alloc", 2, rule="out-of-memory", exit_code=65)]
+        return {"items": kinds, "looked_at": 5, "limit": 2000}
+
+    async def shares(self, days: int = 7) -> Document:
+        return {"items": SHARES, "next": None}
+
+    async def journal(self, **filters: Any) -> Document:
+        return self._page("journal", JOURNAL, filters)
+
+    async def queue_health(self) -> Document:
+        return {"items": [health("SITE-A"), health("SITE-B", drained=True)]}
+
+    async def site_health(self, site: str) -> Document:
+        ends = [
+            {"queue": f"{site}-BATCH", "job": 4200 + n, "at": ago(minutes=9 - n), "failed": n > 3, "error": ERROR}
+            for n in range(1, 9)
+        ]
+        order = {"queue": f"{site}-BATCH", "at": ago(days=1), "actor": "user:ann", "verb": "drain", "reason": "disk"}
+        return {"items": [health(site, drained=site == "SITE-B") | {"ends": ends, "orders": [order]}]}
 
     async def job_story(self, job: int) -> Document:
-        items = [event(state, ago(seconds=before), why, job) for state, before, why in STORY]
-        return {"items": items, "next": None}
+        items = [event(state, ago(seconds=before), why) for state, before, why in STORY]
+        return {"items": items, "cut": False}
 
     async def job_log(self, job: int, start: int = 0) -> str:
         await self.job(job)
@@ -401,7 +642,12 @@ class Production:
         return site(name)
 
     async def queues(self) -> Document:
-        sizes = {"status": "online", "slots": 2, "cores": 1, "memory_mb": 2000, "walltime_s": 3600, "pilots": 2}
+        sizes = {
+            **{"status": "online", "slots": 2, "cores": 1, "memory_mb": 2000, "walltime_s": 3600, "pilots": 2},
+            **{"scratch_mb": 20_000, "gpus": 0, "architecture": "x86_64", "software": [], "allow": []},
+            **{"max_jobs": None, "analysis_percent": None, "ordered": None},
+            **{"health": "good", "health_reason": "", "health_since": None, "canary": None, "canary_at": None},
+        }
         names = ("SITE-A", "SITE-B")
         items = [
             {"name": f"{n}-BATCH", "site": n, "storage": f"{n}-DISK", "jobs": site(n)["jobs"]} | sizes for n in names

@@ -65,6 +65,7 @@ async def test_every_page_that_a_page_links_to_is_there(pages: httpx.AsyncClient
         ahead |= {link for link in links(answer.text) - seen if narrowed(link) < 2}
     kinds = {re.sub(r"\?.*|/[^/]*[\d:][^/]*|/[AB]$", "/*", page) for page in seen}
     assert {"/", "/tasks/*", "/jobs/*", "/datasets/*", "/sites/*", "/transfers"} <= kinds
+    assert {"/errors", "/queues", "/shares", "/journal"} <= kinds
     assert any(page.startswith("/jobs/") and page.endswith("log") for page in seen)
 
 
@@ -103,6 +104,23 @@ async def test_the_made_up_production_has_the_keys_of_the_real_one(
     assert (await real.subscription_summary()).keys() == (await made_up.subscription_summary()).keys()
     facets = [await views.dataset_facets() for views in (real, made_up)]
     assert (facets[0].keys(), facets[0]["fields"].keys()) == (facets[1].keys(), facets[1]["fields"].keys())
+    task_id, job_id = task.id or 0, job["id"]
+    for name, key, theirs in (
+        ("task_details", 10_000_001, task_id),
+        ("task_why", 10_000_001, task_id),
+        ("task_story", 10_000_001, task_id),
+        ("task_spans", 10_000_001, task_id),
+        ("job_story", 4201, job_id),
+        ("job_attempts", 4201, job_id),
+        ("site_health", "SITE-A", "A"),
+    ):
+        ours, found = await getattr(made_up, name)(key), await getattr(real, name)(theirs)
+        assert ours.keys() == found.keys(), name
+        if "items" in found:
+            assert ours["items"][0].keys() == found["items"][0].keys(), name
+    assert (await made_up.errors())["items"][0].keys() == (await real.errors())["items"][0].keys()
+    assert (await made_up.shares())["items"][0].keys() == (await real.shares())["items"][0].keys()
+    assert (await made_up.queue_health())["items"][0].keys() == (await real.queue_health())["items"][0].keys()
     for name in ("queues", "storages", "pilots", "transfers", "subscriptions", "links"):
         theirs, ours = await getattr(real, name)(), await getattr(made_up, name)()
         if theirs["items"]:

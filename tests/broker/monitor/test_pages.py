@@ -20,6 +20,8 @@ PAGES = [
     "/tasks/10000001?state=failed",
     "/jobs?site=SITE-A",
     "/jobs/4208",
+    "/errors",
+    "/errors?site=SITE-B&task=10000001",
     "/datasets",
     f"/datasets/{DATASET}",
     "/datasets?step=sim&at=SITE-A-DISK&versions=1",
@@ -28,6 +30,9 @@ PAGES = [
     "/storages",
     "/sites",
     "/sites/SITE-A",
+    "/queues",
+    "/shares?days=30",
+    "/journal?by=ann",
 ]
 
 
@@ -53,7 +58,8 @@ async def test_the_json_of_a_job_has_all_that_its_page_shows(
     document = (await monitor.get("/jobs/4208?json")).json()
     assert document == {
         "job": plain(await production.job(4208)),
-        "why": plain(await production.job_why(4208)),
+        "why": {name: plain(value) for name, value in (await production.job_why(4208)).items() if name != "at"},
+        "attempts": plain(await production.job_attempts(4208)),
         "story": plain(await production.job_story(4208)),
     }
 
