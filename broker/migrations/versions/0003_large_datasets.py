@@ -24,32 +24,6 @@ def upgrade() -> None:
             op.execute(sa.text(statement.replace(":", "\\:")))
 
 
-def downgrade() -> None:
-    _storages_by_key()
-    for table, index in (
-        ("subscription", "subscription_walked"),
-        ("transfer", "transfer_open"),
-        ("transfer", "transfer_open_from"),
-        ("transfer", "transfer_failing"),
-        ("transfer", "transfer_done"),
-        ("transfer", "transfer_done_from"),
-    ):
-        op.drop_index(index, table_name=table)
-    op.create_index("transfer_recent", "transfer", ["queued_at", "file_id", "storage_id"])
-    op.drop_column("subscription", "walked_to")
-    op.drop_table("version_filling")
-    op.execute("DELETE FROM job_way WHERE before = 'transferring' AND state = 'failed'")
-
-
-def _storages_by_key() -> None:
-    """Each copy refers to its storage by a key again."""
-    op.execute("DROP FUNCTION storage_guarded() CASCADE")
-    op.create_foreign_key("replica_storage_id_fkey", "replica", "storage", ["storage_id"], ["id"])
-    before = Path(__file__).with_name("0002_guards.sql").read_text()
-    function = "CREATE FUNCTION replica_counted" + before.split("CREATE FUNCTION replica_counted")[1].split("\n\n")[0]
-    op.execute(sa.text(function.replace("CREATE", "CREATE OR REPLACE", 1).replace(":", "\\:")))
-
-
 def _slices() -> None:
     op.add_column("subscription", sa.Column("walked_to", sa.BigInteger(), nullable=True))
     op.create_index("subscription_walked", "subscription", ["id"], postgresql_where=sa.text("walked_to IS NOT NULL"))
