@@ -5,6 +5,8 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 from .database import Connection, Pool
+from .models import JOB_FAILED
+from .states import ON_PILOT, JobState
 from .task_views import View, no_job
 
 _JOBS = """
@@ -33,6 +35,29 @@ WHERE a.id = ANY($1) ORDER BY a.id, v.passed DESC, v.weight DESC, q.name
 """
 
 
+_FILTERS = {
+    "task": "j.task_id = ${}",
+    "state": "j.state = ${}",
+    "queue": "q.name = ${}",
+    "site": "q.site = ${}",
+    "after": "j.id < ${}",
+}
+# A task's jobs in these states are found beside its others, which may be many; what is leased is never very much.
+_BESIDE = {
+    JobState.DEFINED: "j.id IN (SELECT job_id FROM unplaced WHERE task_id = ${task})",
+    JobState.FAILED: "j.id IN (SELECT job_id FROM event WHERE " + JOB_FAILED + " AND task_id = ${task})",  # noqa: S608
+    **dict.fromkeys(ON_PILOT, "j.id = ANY(ARRAY(SELECT job_id FROM lease))"),
+}
+
+
+def _where(filters: list[str], state: str | None) -> str:
+    """Only the filters that are set, so that the plan is one for them; $1 is the limit."""
+    terms = [_FILTERS[name].format(place) for place, name in enumerate(filters, 2)]
+    if "task" in filters and state in _BESIDE:
+        terms.append(_BESIDE[JobState(state)].format(task=filters.index("task") + 2))
+    return f"{'WHERE ' if terms else ''}{' AND '.join(terms)} ORDER BY j.id DESC LIMIT $1"
+
+
 async def jobs(
     conn: Connection,
     *,
@@ -44,17 +69,9 @@ async def jobs(
     after: int | None = None,
 ) -> tuple[list[View], int | None]:
     """Jobs, newest first; the second value continues the list (``after``), none at its end."""
-    rows = await conn.fetch(
-        _JOBS + "WHERE ($1::bigint IS NULL OR j.task_id = $1) AND ($2::text IS NULL OR j.state = $2)"
-        " AND ($3::text IS NULL OR q.name = $3) AND ($4::text IS NULL OR q.site = $4)"
-        " AND ($5::bigint IS NULL OR j.id < $5) ORDER BY j.id DESC LIMIT $6",
-        task,
-        state,
-        queue,
-        site,
-        after,
-        limit + 1,
-    )
+    wanted = {"task": task, "state": state, "queue": queue, "site": site, "after": after}
+    filters = {name: value for name, value in wanted.items() if value is not None}
+    rows = await conn.fetch(_JOBS + _where(list(filters), state), limit + 1, *filters.values())
     views = await _views(conn, rows[:limit])
     return views, views[-1]["id"] if len(rows) > limit else None
 

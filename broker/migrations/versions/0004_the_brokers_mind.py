@@ -169,6 +169,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id"),
     )
     op.create_index("run_end_queue", "run_end", ["queue_id", "id"], unique=False)
+    op.create_index("job_of_task", "job", ["task_id", "id"], unique=False)
     op.create_index("event_own", "event", ["task_id", "id"], unique=False, postgresql_where=sa.text("job_id IS NULL"))
     for name, columns in (("event_failed", ["id"]), ("event_failed_task", ["task_id", "id"])):
         failed = sa.text("state = 'failed' AND job_id IS NOT NULL")

@@ -552,7 +552,8 @@ class Production:
         return {"items": SHARES, "next": None}
 
     async def journal(self, **filters: Any) -> Document:
-        return self._page("journal", JOURNAL, filters)
+        by = filters.pop("by", None)
+        return self._page("journal", JOURNAL, filters | ({"actor": f"user:{by}"} if by else {}))
 
     async def queue_health(self) -> Document:
         return {"items": [health("SITE-A"), health("SITE-B", drained=True)]}

@@ -24,6 +24,7 @@ PAGES = {
     "task": ("/tasks/10000001?state=failed", "Why it is not further"),
     "jobs": ("/jobs?site=SITE-A", "SITE-A-BATCH-1"),
     "job": ("/jobs/4208", "all inputs are there"),
+    "errors": ("/errors?site=SITE-B", "out-of-memory"),
     "datasets": ("/datasets?pattern=mc26*", "Zmumu.sim.HITS.v1"),
     "facets": ("/datasets?step=sim", "HITS"),
     "dataset": (f"/datasets/{DATASET}", "uproot.open"),
@@ -31,6 +32,9 @@ PAGES = {
     "storages": ("/storages", "not declared"),
     "sites": ("/sites", "where results end up"),
     "site": ("/sites/SITE-A", "file:///data/SITE-A"),
+    "queues": ("/queues", "9 of the last 10 runs failed"),
+    "shares": ("/shares", "reconstruction"),
+    "journal": ("/journal?by=ann", "it fails everywhere"),
     "not-found": ("/datasets/mc26_13p6TeV.700001.Zmum.sim.HITS.v1", "Did you mean"),
 }
 
