@@ -10,6 +10,8 @@ from .brokerage.facts import Decision
 from .brokerage.record import Round, decision_of, encode, verdict_document
 from .database import Connection
 
+KINDS = 100
+"""Refusals of a task's last round that are looked at."""
 OLD = 1000
 """Rounds, and refusals, that one transaction looks at."""
 
@@ -46,18 +48,22 @@ class Keeper:
         return assignment
 
     async def _repeated(self, decision: Decision) -> int | None:
-        last = await self._conn.fetchrow(
+        """The refusal of the round before that it repeats, which lasts longer now; each kind of jobs has its own."""
+        rows = await self._conn.fetch(
             """
-            SELECT id, reason, verdicts FROM assignment WHERE task_id = $1 AND queue_id IS NULL
-            ORDER BY until DESC, id DESC LIMIT 1
+            SELECT id, reason, verdicts FROM assignment
+            WHERE task_id = $1 AND queue_id IS NULL AND until >= coalesce((
+                SELECT max(until) FROM assignment WHERE task_id = $1 AND queue_id IS NULL AND until < now()), now())
+            ORDER BY id LIMIT $2
             """,
             self._task,
+            KINDS,
         )
-        if last is None or decision_of(None, last["reason"], last["verdicts"]).answer() != decision.answer():
-            return None
-        repeated: int = last["id"]
-        await self._conn.execute("UPDATE assignment SET until = now() WHERE id = $1", repeated)
-        return repeated
+        for row in rows:
+            if decision_of(None, row["reason"], row["verdicts"]).answer() == decision.answer():
+                await self._conn.execute("UPDATE assignment SET until = now() WHERE id = $1", row["id"])
+                return int(row["id"])
+        return None
 
 
 def documents(decision: Decision) -> list[dict[str, Any]]:

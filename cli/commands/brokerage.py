@@ -1,15 +1,16 @@
 """``prodchain brokerage``: decisions reached again."""
 
+from datetime import UTC, datetime
 from typing import Annotated
 
 import typer
 
 from prodchain.broker.client import Document
 
-from ..errors import Usage
 from ..options import chosen
 from ..output import show_json
 from ..reasons import show_decisions
+from ..values import time_before
 
 app = typer.Typer(
     help="Look at decisions of the brokerage again.\n\nExamples:\n  prodchain brokerage replay --task 10000001"
@@ -20,7 +21,7 @@ app = typer.Typer(
 def replay(
     task: Annotated[int, typer.Option(help="Number of the task.")],
     at: Annotated[
-        str | None, typer.Option(help="When, as in 2026-11-22T10:00 (your time); now if not given.")
+        str | None, typer.Option(help="When: 2h (ago), or a time in UTC as 2026-11-22T10:00; now if not given.")
     ] = None,
 ) -> None:
     """Decide again as at that time, from what the brokerage knew then, and say whether it is what was done.
@@ -30,7 +31,7 @@ def replay(
       prodchain brokerage replay --task 10000001 --at 2026-11-22T10:00 --json
     """
     with chosen().client() as client:
-        found = client.replay(task, _moment(at) if at else None)
+        found = client.replay(task, time_before(at, datetime.now(UTC)))
     if chosen().json:
         show_json(found)
         return
@@ -42,13 +43,3 @@ def replay(
 
 def _verdict(found: Document) -> str:
     return "the same decision" if found["same"] else "another decision than was stored"
-
-
-def _moment(text: str) -> str:
-    """With its offset from UTC, that of this machine if it names none."""
-    from datetime import datetime
-
-    try:
-        return datetime.fromisoformat(text).astimezone().isoformat()
-    except ValueError:
-        raise Usage(f"{text!r} is no time", object="--at", hint="write --at 2026-11-22T10:00") from None

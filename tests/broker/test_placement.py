@@ -144,6 +144,19 @@ async def test_a_refusal_that_says_the_same_keeps_its_row_and_round(world: World
     assert len(await kept(world, task)) == 2
 
 
+async def test_each_kind_of_a_tasks_jobs_has_its_refusal_once(world: World) -> None:
+    task = await made(world)
+    await world.pool.execute(
+        "WITH new AS (INSERT INTO requirement (memory_mb) VALUES (99000) RETURNING id)"
+        " UPDATE job SET requirement_id = new.id FROM new WHERE number = 1"
+    )
+    await offline(world, "A-BATCH", "B-BATCH")
+    for _ in range(3):
+        await place(world, task)
+    assert len(await kept(world, task)) == 2
+    assert await world.value("SELECT count(*) FROM round WHERE task_id = $1", task.id) == 1
+
+
 async def test_numbers_in_a_sentence_do_not_make_a_refusal_another_one(world: World) -> None:
     task = await made(world)
     await world.pool.execute("UPDATE storage SET capacity_bytes = 100, min_free_bytes = 1000")
@@ -282,3 +295,18 @@ async def test_patience_ends_after_a_while(world: World) -> None:
     assert patience.due(waiting)
     patience.look(now, 100.0)
     assert patience.due(Waiting(waiting.id, 2, "1"))
+
+
+async def test_tasks_that_no_queue_suits_are_not_in_the_way_of_others_however_many(world: World) -> None:
+    task = await world.submit(evgen(priority=1))
+    await inside(world.pool, _generate, task.id)
+    await world.pool.execute(
+        """
+        WITH made AS (
+            INSERT INTO task (key, step, owner, state, priority, output_id, destination_id)
+            SELECT 'k' || n, 'sim', 'bob', 'running', 5000, $1, 1 FROM generate_series(1, 1001) n RETURNING id
+        ) INSERT INTO job (task_id, number) SELECT id, 1 FROM made
+        """,
+        task.output_id,
+    )
+    assert task.id in await inside(world.pool, placement.waiting_tasks)
