@@ -90,6 +90,61 @@ async def test_pages_may_load_nothing_but_our_files(monitor: httpx.AsyncClient, 
         assert "immutable" in file.headers["cache-control"]
 
 
+async def test_a_task_tells_its_cheapest_change_rank_sizes_errors_share_and_time(monitor: httpx.AsyncClient) -> None:
+    page = (await monitor.get("/tasks/10000001")).text
+    for words in (
+        "Cheapest change, for its owner",
+        "prodchain task set 10000001 memory_mb=1000",
+        "3 of its own share are before it",
+        "5 scouts: memory 980 MB",
+        "both at once for 7",
+        "tried again, at another queue, without using up an attempt",
+        "100 queues fail",
+        'id="share-simulation"',
+        "the payload needs more",
+        "if it goes on like the last 12 that finished",
+    ):
+        assert words in page, words
+    assert page.index('id="share-production"') < page.index('id="share-simulation"')
+
+
+async def test_queues_that_fail_fold_by_what_they_fail(monitor: httpx.AsyncClient, production: Production) -> None:
+    page = (await monitor.get("/tasks/10000001")).text
+    assert '<details id="refused-memory_mb"><summary>' in page
+    assert page.index("2 of 150 queues pass") < page.index('id="refused-memory_mb"')
+
+
+async def test_a_throttled_task_says_so_with_the_order_that_is_under_way(
+    monitor: httpx.AsyncClient, production: Production
+) -> None:
+    assert 'id="throttled"' not in (await monitor.get("/tasks/10000001")).text
+    production.throttled = "group:higgs has used 500 of 500 core hours: it goes on tomorrow"
+    page = (await monitor.get("/tasks/10000001")).text
+    assert production.throttled in page
+    assert "user:ann ordered kill: its jobs up to number 5000 are through" in page
+
+
+async def test_the_runs_of_the_same_work_say_why_they_were_made(monitor: httpx.AsyncClient) -> None:
+    page = (await monitor.get("/jobs/4208")).text
+    assert "rule out-of-memory; attempt 2 of 3 follows; with 1500 MB instead of 1000" in page
+    assert 'href="/jobs/4000"' in page
+
+
+async def test_queues_that_need_a_look_come_first(monitor: httpx.AsyncClient) -> None:
+    page = (await monitor.get("/queues")).text
+    assert page.index('id="queue-SITE-B-BATCH"') < page.index('id="queue-SITE-A-BATCH"')
+    assert "after 2 drains or canaries in vain" in page
+    assert 'id="trouble-SITE-B-BATCH"' in (await monitor.get("/")).text
+
+
+async def test_a_page_that_only_asks_later_is_the_same_document(monitor: httpx.AsyncClient) -> None:
+    """The moment of asking, which `why` tells, is no news."""
+    for page in ("/tasks/10000001", "/jobs/4208"):
+        first = await monitor.get(page)
+        again = await monitor.get(page, headers={"If-None-Match": first.headers["etag"]})
+        assert again.status_code == 304, page
+
+
 async def test_filters_reach_the_view_and_empty_ones_do_not(
     monitor: httpx.AsyncClient, production: Production
 ) -> None:
