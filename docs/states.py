@@ -52,10 +52,11 @@ TASKS = Drawing(
     "States of a task",
     {str(start): list(map(str, ends)) for start, ends in TASK_WAYS.items()},
     {
-        "registered": (100, 120), "ready": (300, 120), "running": (500, 120), "paused": (700, 120),
-        "failed": (200, 310), "done": (400, 310), "finished": (580, 310), "aborted": (780, 310),
+        "registered": (90, 150), "ready": (240, 150), "scouting": (390, 150), "running": (540, 150),
+        "merging": (690, 150), "paused": (840, 150), "exhausted": (990, 150),
+        "failed": (240, 360), "done": (450, 360), "finished": (660, 360), "aborted": (870, 360),
     },
-    (860, 360),
+    (1080, 410),
     {"the task is open": TASK_OPEN},
 )  # fmt: skip
 
@@ -101,7 +102,7 @@ def _group(name: str, box: tuple[float, float, float, float]) -> str:
     left, top, right, bottom = box
     return (
         f'<rect class="group" x="{left}" y="{top}" width="{right - left}" height="{bottom - top}" rx="10"/>'
-        f'<text class="small" x="{(left + right) / 2}" y="{top - 12}">{name}</text>'
+        f'<text class="small" style="text-anchor: start" x="{left + 6}" y="{bottom + 14}">{name}</text>'
     )
 
 

@@ -125,7 +125,7 @@ def test_stubs_and_commands_are_the_same() -> None:
 
 def test_the_shell_completes_commands_and_what_is_below_them() -> None:
     environment = {**os.environ, "_PRODCHAIN_COMPLETE": "complete_bash"}
-    for words, number, expected in (("prodchain ta", "1", "task"), ("prodchain task re", "2", "retry")):
+    for words, number, expected in (("prodchain ta", "1", "task"), ("prodchain task ret", "2", "retry")):
         done = subprocess.run(
             [sys.executable, "-m", "prodchain.cli"],
             env=environment | {"COMP_WORDS": words, "COMP_CWORD": number},
