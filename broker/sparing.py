@@ -4,12 +4,14 @@ from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any
 
-from . import jobs
+from . import jobs, merging
 from .database import Connection
 from .failing import MOST_AVOIDED
+from .models import Task
 from .recovery.rules import FREE_AT_MOST
 from .splitting import Work
-from .states import TASK_OPEN, WAITING, JobState
+from .states import TASK_OPEN, WAITING, JobState, TaskState
+from .tasks import move
 
 _PIECES = """
 SELECT DISTINCT ON (j.task_id, j.number) j.* FROM job j JOIN job f USING (task_id, number)
@@ -24,7 +26,7 @@ async def spare(conn: Connection, queue_id: int, name: str, failed: Sequence[int
     """
     tasks = await conn.fetch(
         """
-        SELECT id FROM task WHERE id IN (SELECT task_id FROM job WHERE id = ANY($1)) AND state = ANY($2)
+        SELECT * FROM task WHERE id IN (SELECT task_id FROM job WHERE id = ANY($1)) AND state = ANY($2)
         ORDER BY id FOR NO KEY UPDATE
         """,
         failed,
@@ -47,9 +49,22 @@ async def spare(conn: Connection, queue_id: int, name: str, failed: Sequence[int
         FREE_AT_MOST,
         queue_id,
     )
-    lost = [row for row in pieces if row["state"] == JobState.FAILED]
-    await _again(conn, queue_id, lost, runs, actor, f"it failed at {name}, which was drained: that does not count")
+    lost = [row for row in pieces if row["state"] == JobState.FAILED and row["spared"] < FREE_AT_MOST]
+    reason = f"it failed at {name}, which was drained: that does not count"
+    await _back_to_work(
+        conn, [row for row in tasks if row["id"] in {each["task_id"] for each in lost}], actor, reason
+    )
+    await _again(conn, queue_id, lost, runs, actor, reason)
     return len(waiting) + len(lost)
+
+
+async def _back_to_work(conn: Connection, tasks: Sequence[Any], actor: str, reason: str) -> None:
+    """A task whose outputs are merged already has jobs of its own again."""
+    for row in tasks:
+        if row["state"] == TaskState.MERGING:
+            if (child := await merging.child_of(conn, Task.model_validate(dict(row)))) is not None:
+                await merging.go_on(conn, child, reason)
+            await move(conn, row["id"], TaskState.RUNNING, actor, reason)
 
 
 async def _runs(conn: Connection, failed: Sequence[int]) -> dict[tuple[int, int], int]:
@@ -75,8 +90,6 @@ async def _again(
 ) -> None:
     kinds: dict[tuple[Any, ...], list[tuple[Work, int]]] = defaultdict(list)
     for row in lost:
-        if row["spared"] >= FREE_AT_MOST:
-            continue
         spared = min(FREE_AT_MOST, row["spared"] + runs[row["task_id"], row["number"]])
         avoid = tuple(dict.fromkeys([*row["avoid"], queue_id]))[-MOST_AVOIDED:]
         kind = (row["task_id"], row["requirement_id"], row["priority"], row["scout"], avoid, spared)

@@ -225,3 +225,21 @@ async def test_old_ends_are_forgotten_and_the_newest_stay(world: World) -> None:
 
 def test_the_names_of_canaries_outputs_can_be_dataset_names() -> None:
     assert parse_did("canary.SITE-A_1.20260301-120000-000001.log").scope == "canary"
+
+
+async def test_work_that_a_drain_gives_back_to_a_task_that_merges_already_is_done(world: World) -> None:
+    merge = {"command": ["Merge_tf.py", "{inputs}", "{output}"], "files_per_job": 20}
+    task = await world.submit(evgen(events=40, events_per_job=1, max_attempts=1, merge=merge))
+    await world.agents()
+    await fail(world, 10, error="it broke")
+    for n in range(3):  # what is known elsewhere to do well is not to blame
+        assert await world.run_one("B-BATCH", f"b{n}")
+    while await world.run_one("B-BATCH") or await world.run_one("A-BATCH"):
+        await world.agents()
+    await world.pool.execute("DELETE FROM run_end WHERE NOT failed AND queue_id = 1")  # the failures are the newest
+    assert await world.value("SELECT state FROM task WHERE id = $1", task.id) == "merging"
+    assert await watch(world) > 0
+    await world.run_all()
+    rows = await world.fetch("SELECT state FROM task WHERE step <> 'canary' ORDER BY id")
+    assert [row["state"] for row in rows] == ["done", "done"]
+    assert await world.value("SELECT events FROM dataset WHERE id = $1", task.output_id) == 40
