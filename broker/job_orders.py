@@ -64,7 +64,8 @@ def so_already(verb: str, job: Job) -> Outcome:
 
 
 async def _locked(conn: Connection, job_id: int) -> Job:
-    return (await jobs.lock_waiting(conn, [job_id])).get(job_id) or await jobs.get(conn, job_id)
+    await jobs.lock_waiting(conn, [job_id])
+    return await jobs.get(conn, job_id)
 
 
 async def _waiting(conn: Connection, job_id: int, done: str) -> Job:

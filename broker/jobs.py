@@ -38,15 +38,28 @@ async def lock(conn: Connection, ids: Sequence[int], *, ends: bool = True) -> di
     """
     ids = sorted(ids)
     if ends:
-        await conn.execute("SELECT FROM unplaced WHERE job_id = ANY($1) ORDER BY job_id FOR UPDATE", ids)
-        await conn.execute("SELECT FROM ready WHERE job_id = ANY($1) ORDER BY job_id FOR UPDATE", ids)
-        await holds.lock(conn, [release_holder(job) for job in ids])
+        await _lock_draws(conn, ids)
     rows = await conn.fetch("SELECT * FROM job WHERE id = ANY($1) ORDER BY id FOR UPDATE", ids)
     return {row["id"]: Job.model_validate(dict(row)) for row in rows}
 
 
-async def lock_waiting(conn: Connection, ids: Sequence[int]) -> dict[int, Job]:
-    """The same for jobs that may move between brokerage and queues meanwhile: with all that draws on each as it is.
+_STATES = "SELECT id, state FROM job WHERE id = ANY($1) ORDER BY id FOR UPDATE"
+
+
+async def _lock_draws(conn: Connection, ids: Sequence[int]) -> set[tuple[str, int]]:
+    """Lock what draws on the jobs; by the state in which it does, and job. Many come through here: no models."""
+    placing = await conn.fetch("SELECT job_id FROM unplaced WHERE job_id = ANY($1) ORDER BY job_id FOR UPDATE", ids)
+    asking = await conn.fetch("SELECT job_id FROM ready WHERE job_id = ANY($1) ORDER BY job_id FOR UPDATE", ids)
+    held = set(await holds.lock(conn, [release_holder(job) for job in ids]))
+    return {
+        *((JobState.DEFINED.value, row["job_id"]) for row in placing),
+        *((JobState.ACTIVATED.value, row["job_id"]) for row in asking),
+        *((JobState.ASSIGNED.value, job) for job in ids if release_holder(job) in held),
+    }
+
+
+async def lock_waiting(conn: Connection, ids: Sequence[int]) -> dict[int, str]:
+    """The same for jobs that may move between brokerage and queues meanwhile; their states as they are then.
 
     What began to draw on a job after it was looked for cannot be locked behind the job's row: the locks are given up,
     and taken again in their order.
@@ -55,21 +68,11 @@ async def lock_waiting(conn: Connection, ids: Sequence[int]) -> dict[int, Job]:
     while True:
         trial = conn.transaction()
         await trial.start()
-        locked = {
-            JobState.DEFINED: await conn.fetch(
-                "SELECT job_id FROM unplaced WHERE job_id = ANY($1) ORDER BY job_id FOR UPDATE", ids
-            ),
-            JobState.ACTIVATED: await conn.fetch(
-                "SELECT job_id FROM ready WHERE job_id = ANY($1) ORDER BY job_id FOR UPDATE", ids
-            ),
-        }
-        drawn = {(state, row["job_id"]) for state, rows in locked.items() for row in rows}
-        held = set(await holds.lock(conn, [release_holder(job) for job in ids]))
-        drawn |= {(JobState.ASSIGNED, job) for job in ids if release_holder(job) in held}
-        jobs = await lock(conn, ids, ends=False)
-        if all(job.state not in WAITING or (job.state, number) in drawn for number, job in jobs.items()):
+        drawn = await _lock_draws(conn, ids)
+        states = {row["id"]: row["state"] for row in await conn.fetch(_STATES, ids)}
+        if all(state not in WAITING or (state, job) in drawn for job, state in states.items()):
             await trial.commit()
-            return jobs
+            return states
         await trial.rollback()
 
 
@@ -128,7 +131,8 @@ async def end(
     error: str | None = None,
 ) -> None:
     """Move jobs that have made nothing to a final state; free what they held, doom what they stored."""
-    await lock(conn, ids)
+    await _lock_draws(conn, sorted(ids))
+    await conn.fetch(_STATES, ids)
     await holds.drop(conn, [release_holder(job) for job in ids])
     rows = await conn.fetch(
         """
@@ -169,7 +173,7 @@ async def cancel(conn: Connection, ids: Sequence[int], actor: str, reason: str) 
 async def send_back(conn: Connection, ids: Sequence[int], actor: str, reason: str) -> int:
     """Return jobs that wait at queues to the brokerage and say how many; what pilots took stays with them."""
     locked = await lock_waiting(conn, ids)
-    back = [job for job in locked if locked[job].state in AT_QUEUE]
+    back = [job for job, state in locked.items() if state in AT_QUEUE]
     await holds.drop(conn, [release_holder(job) for job in back])
     await conn.execute(
         """
@@ -189,7 +193,7 @@ async def send_back(conn: Connection, ids: Sequence[int], actor: str, reason: st
 async def reprioritise(conn: Connection, ids: Sequence[int], priority: int) -> None:
     """Give jobs that wait another place in the order of their queue, at once for the next pilot."""
     locked = await lock_waiting(conn, ids)
-    waiting = [job for job in locked if locked[job].state in WAITING]
+    waiting = [job for job, state in locked.items() if state in WAITING]
     await conn.execute("UPDATE job SET priority = $2 WHERE id = ANY($1) AND priority <> $2", waiting, priority)
     await conn.execute("UPDATE ready SET priority = $2 WHERE job_id = ANY($1) AND priority <> $2", waiting, priority)
 

@@ -121,7 +121,7 @@ async def _finish(conn: Connection, task: Task, order: Any, rows: Sequence[Any])
     """What waits is not run; those that pilots take at this moment run on."""
     waiting = _in(rows, WAITING)
     locked = await jobs.lock_waiting(conn, waiting)
-    still = [job for job in waiting if locked[job].state in WAITING]
+    still = [job for job in waiting if locked[job] in WAITING]
     await jobs.cancel(conn, still, order["actor"], order["reason"])
 
 
@@ -147,13 +147,15 @@ async def _set(conn: Connection, task: Task, order: Any, rows: Sequence[Any]) ->
 
 
 async def _renew(conn: Connection, ids: Sequence[int], needs: dict[str, Any]) -> None:
-    """Give new requirements to those of the jobs that wait for brokerage."""
+    """Give new requirements to those of the jobs, which are locked, that wait for brokerage."""
     if "software" in needs:
         needs = needs | {"software": tuple(sorted(set(needs["software"])))}
+    rows = await conn.fetch(
+        "SELECT id, requirement_id FROM job WHERE id = ANY($1) AND state = 'defined' ORDER BY id", ids
+    )
     kinds: dict[int, list[int]] = defaultdict(list)
-    for job, found in (await jobs.lock_waiting(conn, ids)).items():
-        if found.state == JobState.DEFINED:
-            kinds[found.requirement_id].append(job)
+    for row in rows:
+        kinds[row["requirement_id"]].append(row["id"])
     for before, alike in sorted(kinds.items()):
         after = await requirements.find(conn, replace(await requirements.get(conn, before), **needs))
         await jobs.require(conn, alike, after)
