@@ -89,10 +89,10 @@ def picture_of_the_run(prefect: str, target: Path) -> None:
         driver.save_screenshot(str(target))
 
 
-def picture_of_the_monitor(server: str, target: Path) -> None:
+def picture_of_a_page(page: str, words: str, target: Path) -> None:
     with browser(1400, 1000) as driver:
-        driver.get(server)
-        wait_for(lambda: "done" in driver.execute_script("return document.body.textContent"))
+        driver.get(page)
+        wait_for(lambda: words in driver.execute_script("return document.body.textContent"))
         driver.save_screenshot(str(target))
 
 
@@ -104,7 +104,10 @@ def main() -> None:
     document = json.loads(options.document.read_text())
     plot = Path(document["plot"])
     picture_of_the_run(address(options.home, "prefect"), FOLDER / "prefect-run.png")
-    picture_of_the_monitor(address(options.home, "server"), FOLDER / "monitor.png")
+    server = address(options.home, "server")
+    picture_of_a_page(server, "done", FOLDER / "monitor.png")
+    task = next(step["task"] for step in document["steps"] if step["step"] == "sim")
+    picture_of_a_page(f"{server}/tasks/{task}", "both at once", FOLDER / "monitor-task.png")
     shutil.copyfile(plot, FOLDER / "mass.png")
     document["plot"] = "mass.png"  # where it was says nothing to others
     (FOLDER / "demo.json").write_text(json.dumps(document, indent=1) + "\n")
