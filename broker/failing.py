@@ -102,8 +102,12 @@ async def _again(
             reason,
         )
         work = Work.load(job.work)
-        parts = await _cut(conn, job.task_id, work, asks[job.task_id]) if retry.smaller else [work]
-        kinds[kind] += [(part, job.attempt + 1 if part.number == work.number else 1) for part in parts]
+        whole, *other = await _cut(conn, job.task_id, work, asks[job.task_id]) if retry.smaller else [work]
+        kinds[kind].append((whole, job.attempt + 1))
+        # The other half begins to count anew, but has no more attempts left than the first: what always fails would
+        # be cut without end.
+        if other:
+            kinds[kind._replace(spared=retry.spared - job.attempt)] += [(half, 1) for half in other]
     for kind, works in kinds.items():
         await define(
             conn,

@@ -98,7 +98,10 @@ async def finish(conn: Connection, task_id: int, actor: str, reason: str = "") -
     changes: dict[str, list[Any]] = {"ending": [False, True]}
     if task.state in (TaskState.PAUSED, TaskState.EXHAUSTED, TaskState.READY, TaskState.SCOUTING):
         changes["state"] = [task.state, TaskState.RUNNING]
-        await move(conn, task_id, TaskState.RUNNING, actor, words("ordered to finish", actor, reason))
+        for part in await family(conn, task):
+            if part.id == task.id or part.state == TaskState.PAUSED:  # what was made is merged
+                await order_slices.end(conn, part, order_slices.OPPOSED["resume"])
+                await move(conn, number(part), TaskState.RUNNING, actor, words("ordered to finish", actor, reason))
     await conn.execute("UPDATE task SET ending = true WHERE id = $1", task_id)
     jobs = await count(conn, task_id, WAITING)
     await order_slices.begin(conn, task, "finish", actor, f"task {task_id} finishes with what there is")

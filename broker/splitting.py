@@ -185,10 +185,16 @@ def _pieces(files: Sequence[InputFile], limits: Limits, growing: Collection[int]
 
 
 def _groups(files: Sequence[InputFile], limits: Limits, waits: bool) -> Iterator[_Piece]:
-    """Whole files, as many as fit; one that is larger than the limit is a piece alone."""
+    """Whole files, as many as fit; one that is larger than the limit is a piece alone.
+
+    So is the rest of one whose first events are in pieces: the task was for ranges of events before.
+    """
     group: list[InputFile] = []
     size = 0
     for file in files:
+        if file.taken:
+            yield _Piece([file], file.taken, file.events - file.taken, 0)
+            continue
         if group and (_full(group, size, limits) or (limits.bytes is not None and size + file.bytes > limits.bytes)):
             yield _whole(group)
             group, size = [], 0

@@ -15,10 +15,10 @@ def divisible(work: Work, *, by_events: bool) -> bool:
 def halve(work: Work, number: int, events_of: Mapping[int, int], *, by_events: bool) -> tuple[Work, Work]:
     """The first half keeps the piece's number, the second is piece ``number``.
 
-    Work on ranges of events (``by_events``, or without input) is cut between events, else between files;
-    ``events_of`` tells how many events each file has.
+    A range of events is cut between events, else work is cut between files; what the task asks for by now
+    (``by_events``) decides only where both can be. ``events_of`` tells how many events each file has.
     """
-    if by_events or not work.files:
+    if not work.files or _between_its_events(work, events_of, by_events):
         half = (work.events + 1) // 2
         second = replace(work, number=number, events=work.events - half)
         if work.files:
@@ -32,6 +32,14 @@ def halve(work: Work, number: int, events_of: Mapping[int, int], *, by_events: b
         replace(work, files=first, events=sum(events_of[file] for file in first)),
         replace(work, number=number, files=rest, events=sum(events_of[file] for file in rest)),
     )
+
+
+def _between_its_events(work: Work, events_of: Mapping[int, int], by_events: bool) -> bool:
+    sizes = [events_of[file] for file in work.files]
+    if work.skip or work.events != sum(sizes):
+        return True
+    # Of a file of 0 events nobody knows how many it has: it is in no range.
+    return by_events and (len(sizes) == 1 or all(sizes))
 
 
 def _between_events(work: Work, second: Work, half: int, events_of: Mapping[int, int]) -> tuple[Work, Work]:

@@ -109,3 +109,19 @@ async def test_a_run_of_an_ended_task_just_ends(world: World) -> None:
     await inside(world.pool, orders.kill, task.id, "user:ann", "no need")
     await world.report("A-BATCH", "p1", finished(spec, 25))
     assert await world.value("SELECT count(*) FROM job") == 1
+
+
+async def test_work_that_always_fails_is_not_cut_without_end(world: World) -> None:
+    await inside(world.pool, book.apply, "[rule.big]\nsmaller = true", "admin", "try")
+    task = await world.submit(evgen(events=64, events_per_job=64))
+    await world.agents()
+    for _ in range(40):
+        spec = await world.acquire("A-BATCH") or await world.acquire("B-BATCH", "p1")
+        if spec is None:
+            break
+        queue = await world.value(
+            "SELECT q.name FROM job j JOIN queue q ON q.id = queue_id WHERE j.id = $1", spec.job
+        )
+        await world.report(queue, "p1", Update(spec.job, "failed", error="too much"))
+        await world.agents()
+    assert len(await world.states(task)) == 1 + 2 + 4  # three attempts, as for work in one piece

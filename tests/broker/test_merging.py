@@ -91,3 +91,14 @@ async def test_a_kill_of_the_parent_ends_both(world: World) -> None:
     await inside(world.pool, orders.retry, task.id, "user:ann")
     await world.run_all()
     assert [row["state"] for row in await rows_of(world)] == ["done", "done"]
+
+
+async def test_a_paused_task_that_is_ordered_to_finish_merges_what_there_is(world: World) -> None:
+    task = await with_merge(world)
+    await world.agents()
+    assert await world.run_one("A-BATCH")
+    await inside(world.pool, orders.pause, task.id, "user:ann")
+    await inside(world.pool, orders.finish, task.id, "user:ann")
+    await world.run_all()
+    assert [row["state"] for row in await rows_of(world)] == ["finished", "done"]
+    assert (await dataset(world, NAME))["files"] == 1

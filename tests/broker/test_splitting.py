@@ -225,3 +225,10 @@ def test_work_survives_its_way_through_the_database(secondary: dict[str, tuple[i
     work = replace(Work(number=3, events=10, seed=4, skip=20, files=(7, 8)), secondary=secondary)
     assert Work.load(work.document()) == work
     assert work.reads == {7, 8, *secondary.get("minbias", ())}
+
+
+def test_of_a_file_that_is_in_pieces_in_part_only_the_rest_is_taken_where_pieces_are_files_now() -> None:
+    files = [InputFile(1, 15, taken=10), InputFile(2, 5)]
+    split = split_files(files, Limits.of(files_per_job=2), seed=1)
+    assert [(work.files, work.skip, work.events) for work in split.works] == [((1,), 10, 5), ((2,), 0, 5)]
+    assert (sorted(split.used), split.taken) == ([1, 2], {})

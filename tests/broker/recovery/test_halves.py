@@ -1,5 +1,7 @@
 """Work cut in two: every event is in one of the halves."""
 
+from dataclasses import replace
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -52,3 +54,21 @@ def test_whole_files_are_cut_between_files(sizes: list[int]) -> None:
     assert one.files + two.files == work.files
     assert one.events == sum(files[file] for file in one.files)
     assert one.events + two.events == work.events
+
+
+@given(sizes=st.lists(st.integers(1, 40), min_size=2, max_size=6), data=st.data())
+def test_a_range_of_events_stays_one_whatever_the_task_asks_for_since(sizes: list[int], data: st.DataObject) -> None:
+    files = dict(enumerate(sizes, 1))
+    skip = data.draw(st.integers(1, sizes[0]))
+    work = Work(3, data.draw(st.integers(2, sum(sizes))), 5, skip=skip, files=tuple(files))
+    work = replace(work, events=min(work.events, sum(sizes) - skip))
+    halves = halve(work, 9, files, by_events=False) if divisible(work, by_events=False) else [work]
+    assert [event for half in halves for event in events_of(half, files, by_events=True)] == events_of(
+        work, files, by_events=True
+    )
+
+
+def test_a_file_whose_events_nobody_knows_is_in_one_of_the_halves() -> None:
+    sizes = {1: 10, 2: 0, 3: 10}
+    one, two = halve(Work(3, 20, 5, files=(1, 2, 3)), 9, sizes, by_events=True)
+    assert one.files + two.files == (1, 2, 3)
