@@ -32,7 +32,7 @@ WHERE t.state IN ('registered', 'ready', 'scouting', 'running') AND NOT t.genera
          OR NOT EXISTS (SELECT FROM task_input i JOIN dataset d ON d.id = i.dataset_id
                         WHERE i.task_id = t.id AND i.role = '' AND d.state = 'open')
          OR EXISTS (SELECT FROM task_file f WHERE f.task_id = t.id AND NOT f.used)))
-ORDER BY t.priority DESC, t.id LIMIT 1000
+ORDER BY t.priority DESC, t.id
 """
 _SOURCES = """
 SELECT i.dataset_id, d.state = 'open' AND (

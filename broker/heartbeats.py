@@ -3,14 +3,16 @@
 import asyncio
 from dataclasses import dataclass, field
 
-from prodchain.pilot_agent.messages import Answer, Updates
+from prodchain.pilot_agent.messages import Answer, Update, Updates
 
 from .database import Pool
-from .states import ON_PILOT, JobState
+from .states import JobState
 from .texts import storable
 
 BATCH = 5000
 """Jobs in one statement."""
+BEATING = (JobState.STARTING, JobState.RUNNING, JobState.HOLDING)
+LARGEST_JOB = 2**63 - 1
 
 BEAT = """
     WITH beat AS (
@@ -47,7 +49,7 @@ class Heartbeats:
 
     async def beat(self, queue_id: int, news: Updates) -> list[Answer] | None:
         """The answers, if there is nothing else to these news: None means that they must be looked at one by one."""
-        if not all(_plain(update.state, update.log) for update in news.updates):
+        if not all(_plain(update) for update in news.updates):
             return None
         beat = _Beat(queue_id, news)
         self._waiting.append(beat)
@@ -96,6 +98,6 @@ class Heartbeats:
         return {row["job_id"] for row in kept}
 
 
-def _plain(state: str, log: str) -> bool:
-    """A state that does not end the job and no piece of log."""
-    return not log and state in (JobState.STARTING, JobState.RUNNING, JobState.HOLDING) and state in ON_PILOT
+def _plain(update: Update) -> bool:
+    """A state that does not end the job and no piece of log; of what can be a job, for others share the statement."""
+    return not update.log and update.state in BEATING and 0 < update.job <= LARGEST_JOB

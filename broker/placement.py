@@ -66,7 +66,10 @@ async def tasks_with_unplaced(conn: Connection, states: Sequence[TaskState]) -> 
 
 
 async def _unplaced(conn: Connection, states: Sequence[TaskState], *, throttled: bool) -> list[Waiting]:
-    """Hops over the index, however many jobs each task has."""
+    """Hops over the index, however many jobs each task has.
+
+    All of them: the first thousand may wait for what does not come, and others could run.
+    """
     rows = await conn.fetch(
         """
         WITH RECURSIVE waiting AS (
@@ -78,7 +81,7 @@ async def _unplaced(conn: Connection, states: Sequence[TaskState], *, throttled:
         SELECT t.id, (SELECT max(job_id) FROM unplaced u WHERE u.task_id = t.id) AS newest, t.xmin::text AS version
         FROM waiting JOIN task t USING (id)
         WHERE t.state = ANY($1) AND ($2 OR NOT t.ending AND t.throttled = '')
-        ORDER BY t.priority DESC, t.id LIMIT 1000
+        ORDER BY t.priority DESC, t.id
         """,
         states,
         throttled,

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from math import ceil
 
-from .requests import INT, TaskRequest
+from .requests import INT, MAX_JOBS, TaskRequest
 from .splitting import FILES
 
 QUANTILE = 0.95
@@ -50,7 +50,9 @@ def size(ask: TaskRequest, scouts: Sequence[Measured]) -> Sizing:
     wall, scratch = quantile([scout.wall_s for scout in scouts]), quantile([scout.scratch_mb for scout in scouts])
     if ask.target_walltime_s is not None and (unit := _unit(ask, scouts)):
         name, rate, amount = unit
-        new = max(1, min(int(ask.target_walltime_s / rate), FILES if name == "files_per_job" else INT))
+        most = FILES if name == "files_per_job" else INT
+        least = -(-ask.events // MAX_JOBS) if ask.events is not None else 1
+        new = max(least, int(min(ask.target_walltime_s / rate, most)))
         fields[name] = new
         if name == "events_per_job" and ask.jobs is not None:
             fields["jobs"] = None
@@ -92,4 +94,4 @@ def _unit(ask: TaskRequest, scouts: Sequence[Measured]) -> tuple[str, float, flo
 
 
 def _up(value: float, step: int) -> int:
-    return min(INT - INT % step, step * ceil(value / step))
+    return min(INT - INT % step, step * max(1, ceil(min(value, INT) / step)))

@@ -67,3 +67,17 @@ async def test_a_lost_database_is_told_to_each_pilot_and_the_next_heartbeat_is_s
     assert all(isinstance(each, Exception) for each in failed)
     await world.pool.execute("ALTER TABLE gone RENAME TO lease")
     assert await heartbeats.beat(queue, news) is not None
+
+
+async def test_a_heartbeat_of_what_cannot_be_a_job_is_in_no_others_way(world: World) -> None:
+    await world.pool.execute("UPDATE queue SET status = 'drain' WHERE name = 'B-BATCH'")
+    [(pilot, job)] = await running(world, 1)
+    queue = await world.value("SELECT id FROM queue WHERE name = 'A-BATCH'")
+    heartbeats = Heartbeats(world.pool, LEASE_S)
+    bad, good = await asyncio.gather(
+        heartbeats.beat(queue, Updates("other", [Update(2**70, "running")])),
+        heartbeats.beat(queue, Updates(pilot, [Update(job, "running")])),
+        return_exceptions=True,
+    )
+    assert bad is None
+    assert isinstance(good, list)

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from prodchain.broker.requests import TaskRequest
 from prodchain.broker.sizing import Measured, enough, quantile, size
 
 from .world import evgen, sim
@@ -59,3 +60,17 @@ def test_the_quantile_is_a_value_that_few_exceed(values: list[float]) -> None:
 @pytest.mark.parametrize(("finished", "made", "answer"), [(0, 0, False), (0, 3, False), (1, 3, False), (2, 4, True)])
 def test_half_of_the_scouts_are_enough(finished: int, made: int, answer: bool) -> None:
     assert enough(finished, made) is answer
+
+
+def test_what_is_learnt_can_always_be_asked_for() -> None:
+    ask = evgen(events=10**9, events_per_job=None, jobs=100, scouts=2, target_walltime_s=10)
+    fields = size(ask, [Measured(wall_s=10_000_000, events=10_000_000)]).fields
+    assert fields["events_per_job"] == 100  # not 10: that would be more jobs than a task may have
+    assert TaskRequest.model_validate(ask.model_dump() | fields).jobs is None
+
+
+@pytest.mark.parametrize("value", [5e-324, 1.7e308])
+def test_scouts_that_report_what_cannot_be_change_what_can_be(value: float) -> None:
+    scout = Measured(wall_s=value, cpu_s=value, max_rss_mb=value, scratch_mb=value, events=50)
+    ask = evgen(scouts=2, target_walltime_s=3600)
+    TaskRequest.model_validate(ask.model_dump() | size(ask, [scout]).fields)
