@@ -89,8 +89,8 @@ def picture_of_the_run(prefect: str, target: Path) -> None:
         driver.save_screenshot(str(target))
 
 
-def picture_of_a_page(page: str, words: str, target: Path) -> None:
-    with browser(1400, 1000) as driver:
+def picture_of_a_page(page: str, words: str, target: Path, height: int = 1000) -> None:
+    with browser(1400, height) as driver:
         driver.get(page)
         wait_for(lambda: words in driver.execute_script("return document.body.textContent"))
         driver.save_screenshot(str(target))
@@ -107,7 +107,7 @@ def main() -> None:
     server = address(options.home, "server")
     picture_of_a_page(server, "done", FOLDER / "monitor.png")
     task = next(step["task"] for step in document["steps"] if step["step"] == "sim")
-    picture_of_a_page(f"{server}/tasks/{task}", "both at once", FOLDER / "monitor-task.png")
+    picture_of_a_page(f"{server}/tasks/{task}", "both at once", FOLDER / "monitor-task.png", height=1300)
     shutil.copyfile(plot, FOLDER / "mass.png")
     document["plot"] = "mass.png"  # where it was says nothing to others
     (FOLDER / "demo.json").write_text(json.dumps(document, indent=1) + "\n")
