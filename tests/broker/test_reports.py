@@ -94,7 +94,7 @@ async def test_a_killed_job_tells_its_pilot_to_discard(world: World) -> None:
     assert spec is not None
     await inside(world.pool, job_orders.kill, spec.job, "user:ann", "not needed")
     (answer,) = await world.report("A-BATCH", "p1", Update(spec.job, "running"))
-    assert (answer.command, answer.reason) == ("discard", "the job is cancelled: not needed")
+    assert (answer.command, answer.reason) == ("discard", "the job is cancelled: killed by ann: not needed")
 
 
 async def test_a_log_piece_sent_twice_is_kept_once(world: World) -> None:
