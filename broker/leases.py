@@ -15,9 +15,16 @@ BUNCH = 200
 
 
 async def server_starts(conn: Connection, lease_s: float) -> None:
-    """Give all pilots time to find the server again: while none was there, they could not report."""
+    """Give all pilots time to find the server again: while none was there, they could not report.
+
+    Where another server is at work, it locks leases in the same order (heartbeats.BEAT).
+    """
     await conn.execute(
-        "UPDATE lease SET until = greatest(until, now() + make_interval(secs => $1)) WHERE true", lease_s
+        """
+        UPDATE lease SET until = greatest(until, now() + make_interval(secs => $1))
+        WHERE job_id IN (SELECT job_id FROM lease ORDER BY job_id FOR UPDATE)
+        """,
+        lease_s,
     )
     await server_lives(conn)
 

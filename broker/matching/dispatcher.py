@@ -8,6 +8,7 @@ import asyncpg
 from prodchain.pilot_agent.messages import Acquire, Acquired, JobSpec
 
 from ..database import Connection, Pool, listen
+from ..errors import BadRequest
 from ..texts import storable
 from . import statements
 from .match import Lane, refusal
@@ -16,6 +17,8 @@ from .statements import Standing
 
 BATCH = 256
 MAX_WAIT_S = 60.0
+NAME_BYTES = 500
+"""Of pilots and requests, which an index has."""
 READ_S = 1.0
 """How old shares, queues and the use of slots may be; what this server gives out counts at once."""
 RETRY_S = 10.0
@@ -115,21 +118,17 @@ class Dispatcher:
             desk.wishes.clear()
 
     async def acquire(self, queue_id: int, ask: Acquire) -> Acquired:
-        """Jobs for the pilot, or none after its ``wait_s`` (at most MAX_WAIT_S) with the reason."""
-        ask = replace(
-            ask,
-            pilot=storable(ask.pilot),
-            request=storable(ask.request),
-            host=storable(ask.host),
-            architecture=storable(ask.architecture),
-            software=[storable(name) for name in ask.software],
-        )
+        """Jobs for the pilot, or none after its ``wait_s`` (at most MAX_WAIT_S) with the reason.
+
+        Raises BadRequest where a name is too long to be kept.
+        """
+        ask = _checked(ask)
         desk = self._desk(queue_id)
         wish = _Wish(ask)
         desk.wishes.append(wish)
         desk.wake.set()
         try:
-            async with asyncio.timeout(min(ask.wait_s, MAX_WAIT_S) or MAX_WAIT_S):
+            async with asyncio.timeout(ask.wait_s or MAX_WAIT_S):
                 specs = await asyncio.shield(wish.answer)
         except TimeoutError:
             specs = await self._withdraw(desk, wish)
@@ -213,3 +212,33 @@ class Dispatcher:
         desk = self._desks.get(int(payload))
         if desk is not None:
             desk.ready()
+
+
+def _checked(ask: Acquire) -> Acquire:
+    """As the database takes it, and others bear it: one that a statement fails for fails for its whole batch."""
+    pilot, request = storable(ask.pilot), storable(ask.request)
+    for what, name in (("pilot", pilot), ("request", request)):
+        if len(name.encode()) > NAME_BYTES:
+            raise BadRequest(
+                f"the name of the {what} has more than {NAME_BYTES} bytes",
+                object=name[:50],
+                hint="give it a shorter name",
+            )
+    return replace(
+        ask,
+        pilot=pilot,
+        request=request,
+        host=storable(ask.host),
+        cores=_within(ask.cores),
+        memory_mb=_within(ask.memory_mb),
+        remaining_s=_within(ask.remaining_s),
+        wait_s=min(max(0.0, ask.wait_s), MAX_WAIT_S),
+        disk_mb=None if ask.disk_mb is None else _within(ask.disk_mb),
+        gpus=None if ask.gpus is None else _within(ask.gpus),
+        architecture=storable(ask.architecture),
+        software=[storable(name) for name in ask.software],
+    )
+
+
+def _within(value: int) -> int:
+    return max(0, min(value, 2**31 - 1))

@@ -79,8 +79,8 @@ SEEN = """
     INSERT INTO pilot AS p (name, queue_id, host, offer, job_id, jobs, empty_polls)
     SELECT name, $1, host, offer, job, jobs, (jobs = 0)::int
     FROM unnest($2::text[], $3::text[], $4::jsonb[], $5::bigint[], $6::int[]) AS w (name, host, offer, job, jobs)
-    ON CONFLICT (name) DO UPDATE SET last_seen = now(), offer = excluded.offer, job_id = excluded.job_id,
-        jobs = p.jobs + excluded.jobs, empty_polls = p.empty_polls + excluded.empty_polls
+    ON CONFLICT (name) DO UPDATE SET queue_id = excluded.queue_id, last_seen = now(), offer = excluded.offer,
+        job_id = excluded.job_id, jobs = p.jobs + excluded.jobs, empty_polls = p.empty_polls + excluded.empty_polls
 """
 
 USE = f"""

@@ -5,11 +5,13 @@ import json
 import uuid
 from collections import Counter
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from prodchain.broker import jobs, sharefile, shares
+from prodchain.broker.errors import BadRequest
 from prodchain.broker.matching import statements
 from prodchain.broker.matching.dispatcher import Dispatcher
 from prodchain.broker.matching.statements import HEADS
@@ -292,3 +294,32 @@ def _rows(plan: Any) -> int:
     return int(own) + sum(
         _rows(each) for each in (plan.get("Plans", []) or ([plan["Plan"]] if "Plan" in plan else []))
     )
+
+
+async def test_a_pilot_that_offers_what_no_machine_has_is_in_nobodys_way(world: World) -> None:
+    queue = await queue_id(world)
+    much = dict.fromkeys(("cores", "memory_mb", "remaining_s", "disk_mb", "gpus"), 10**12)
+    await world.dispatcher.acquire(queue, ask("large", **much))
+    await world.dispatcher.acquire(queue, ask("small", **dict.fromkeys(much, -(10**12))))
+    await world.submit(evgen())
+    await world.agents()  # the brokerage reads what pilots offered
+    assert await world.acquire("A-BATCH", "p1") is not None
+
+
+@pytest.mark.parametrize("field", ["pilot", "request"])
+async def test_a_request_that_cannot_be_kept_is_refused_alone(world: World, field: str) -> None:
+    queue = await fill(world, 2)
+    long = "".join(uuid.uuid4().hex for _ in range(300))
+    bad, good = await asyncio.gather(
+        world.dispatcher.acquire(queue, replace(ask("bad"), **{field: long})),
+        world.dispatcher.acquire(queue, ask("good")),
+        return_exceptions=True,
+    )
+    assert isinstance(bad, BadRequest)
+    assert isinstance(good, Acquired) and good.jobs
+
+
+async def test_a_pilot_is_where_it_asked_last(world: World) -> None:
+    await world.acquire("A-BATCH", "p1")
+    await world.acquire("B-BATCH", "p1")
+    assert await world.value("SELECT queue_id FROM pilot WHERE name = 'p1'") == await queue_id(world, "B-BATCH")

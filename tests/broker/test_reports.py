@@ -158,3 +158,18 @@ async def test_a_request_takes_one_job_whatever_plan_the_database_chooses(world:
     await world.pool.expire_connections()
     assert await world.acquire("A-BATCH") is not None
     assert await world.value(ready) == before - 1
+
+
+async def test_a_server_starts_while_another_one_serves_heartbeats(world: World) -> None:
+    await world.pool.execute("UPDATE queue SET status = 'offline' WHERE name = 'B-BATCH'")
+    await world.submit(evgen(events=50))
+    await world.agents()
+    first, second = sorted([(await world.acquire("A-BATCH", f"p{n}")).job for n in range(2)])  # type: ignore[union-attr]
+    await world.expire(first)  # in the table it comes behind the other now
+    one = "SELECT FROM lease WHERE job_id = $1 FOR UPDATE"
+    async with world.pool.acquire() as conn, conn.transaction():
+        await conn.execute(one, first)
+        starting = asyncio.create_task(inside(world.pool, leases.server_starts, 30.0))
+        await asyncio.sleep(0.3)
+        await conn.execute(one, second)
+    await starting
