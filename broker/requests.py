@@ -21,6 +21,7 @@ INT = 2**31 - 1
 BIG = 2**53 - 1
 """Whole numbers that every reader of JSON keeps exact."""
 MAX_JOBS = 10_000_000
+SOFTWARE_BYTES = 2000
 UNMERGED = ".unmerged"
 """What the name of a dataset of small outputs ends with, which a merge makes one of larger files of."""
 
@@ -41,6 +42,12 @@ def check_command(command: list[str], names: Collection[str]) -> set[str]:
                 raise ValueError(f"{word!r}: {name} cannot be written so; plain, or a number as {{number:06d}}")
             found.add(str(name))
     return found
+
+
+def refuse_unstorable(texts: Collection[str]) -> None:
+    """Raises ValueError for a text that the database does not take."""
+    if any(storable(text) != text for text in texts):
+        raise ValueError("NUL and halves of surrogate pairs cannot be kept: leave them out")
 
 
 class Secondary(BaseModel):
@@ -67,6 +74,7 @@ class Merge(BaseModel):
             raise ValueError("a merge needs files_per_job or bytes_per_job: how much becomes one file")
         if not {"inputs", "output"} <= check_command(self.command, TEMPLATE_FIELDS):
             raise ValueError("the command of a merge names its {inputs} and its {output}")
+        refuse_unstorable(self.command)
         return self
 
 
@@ -111,7 +119,7 @@ class TaskRequest(BaseModel):
     scratch_mb: int = Field(default=0, ge=0, le=INT)
     gpus: int = Field(default=0, ge=0, le=64)
     architecture: str = Field(default="", max_length=40, description="as x86_64; empty: any")
-    software: list[str] = Field(default=[], description="what the queue must have")
+    software: list[str] = Field(default=[], max_length=50, description="what the queue must have")
     sites: list[str] = Field(default=[], description="only these sites or queues; empty: all")
     group: str = Field(default="", max_length=100, description="the working group it runs for")
     activity: Activity = Activity.PRODUCTION
@@ -122,9 +130,14 @@ class TaskRequest(BaseModel):
     @field_validator("step", "run", "destination", "command", "architecture", "software", "sites", "group")
     @classmethod
     def storable_only(cls, value: str | list[str] | None) -> str | list[str] | None:
-        for text in [value] if isinstance(value, str) else value or []:
-            if storable(text) != text:
-                raise ValueError("NUL and halves of surrogate pairs cannot be kept: leave them out")
+        refuse_unstorable([value] if isinstance(value, str) else value or [])
+        return value
+
+    @field_validator("software")
+    @classmethod
+    def short_enough_for_an_index(cls, value: list[str]) -> list[str]:
+        if len("".join(value).encode()) > SOFTWARE_BYTES:
+            raise ValueError(f"the names of software may have {SOFTWARE_BYTES} bytes together")
         return value
 
     @model_validator(mode="after")

@@ -36,7 +36,7 @@ async def submit(
     beside = {name: await _secondary(conn, name, wanted.dataset) for name, wanted in request.secondary.items()}
     destination = await _destination(conn, request.destination)
     await _refuse_unknown_sites(conn, request.sites)
-    target = await _output_dataset(conn, output, owner, kind)
+    target = await _output_dataset(conn, output, output, owner, kind)
     row = await conn.fetchrow(
         _INSERT,
         str(output),
@@ -62,7 +62,7 @@ async def submit(
     task = Task.model_validate(dict(row))
     filled = {"": await merging.unmerged(conn, target) if request.merge else target}
     for name, text in request.outputs.items():
-        filled[name] = await _output_dataset(conn, parse_did(text), owner, kind)
+        filled[name] = await _output_dataset(conn, parse_did(text), output, owner, kind)
     await fills(conn, task, filled)
     await reads(conn, task, parts)
     for name, dataset in beside.items():
@@ -206,16 +206,16 @@ async def _readable(conn: Connection, text: str) -> Dataset:
     return dataset
 
 
-async def _output_dataset(conn: Connection, output: Did, owner: str, kind: DatasetKind) -> Dataset:
-    """A dataset that no task fills, and that has nothing in it."""
+async def _output_dataset(conn: Connection, output: Did, key: Did, owner: str, kind: DatasetKind) -> Dataset:
+    """A dataset that no task fills, and that has nothing in it, for the task of that key."""
     dataset = await datasets.create(conn, output, kind, owner)
     assert dataset.id is not None
     dataset = await datasets.by_id(conn, dataset.id, lock=True)
-    # The task that makes a dataset of this name has it as its key: another submission of it was faster.
+    # A task that has the key already is this one: another submission of it was faster.
     maker = await conn.fetchval(
         "SELECT min(id) FROM task WHERE key <> $2 AND id IN (SELECT task_id FROM task_output WHERE dataset_id = $1)",
         dataset.id,
-        str(output),
+        str(key),
     )
     if maker is not None or dataset.state != "open" or dataset.files:
         raise TaskConflict(

@@ -213,3 +213,9 @@ async def test_a_file_that_fails_for_good_holds_no_other_up(world: World) -> Non
     await world.run_all()
     assert await state(world, task) == "finished"
     assert sorted(await world.states(task)) == ["failed", *["finished"] * 4]
+
+
+async def test_a_dataset_that_another_task_is_named_after_is_no_further_output(world: World) -> None:
+    first = await world.submit(evgen(output=B))
+    with pytest.raises(TaskConflict, match=f"task {first.id} fills it"):
+        await world.submit(evgen(command=["Gen_tf.py", "{output}", "{log}"], outputs={"log": B}))

@@ -48,6 +48,9 @@ def test_fields_plain_or_as_padded_numbers_are_taken(word: str) -> None:
         {"events": 10**9, "events_per_job": 1},
         {"walltime_s": 2**31},
         {"first_event": 10**30},
+        {"software": ["x" * 2001]},
+        {"software": [f"Athena/{n}" for n in range(100)]},
+        {"merge": {"command": ["Merge", "{inputs}", "{output}", "\0"], "files_per_job": 5}},
     ],
 )
 def test_what_the_database_cannot_keep_is_refused(changes: dict[str, Any]) -> None:
