@@ -56,8 +56,8 @@ SELECT j.id, j.task_id, c.id AS queue_id, c.name || ' ' || c.why AS reason
 FROM closed c CROSS JOIN LATERAL (
     (SELECT job_id FROM ready WHERE queue_id = c.id AND c.activated > 0 LIMIT $2)
     UNION ALL
-    (SELECT split_part(h.holder, ':', 2)::bigint FROM hold h
-     WHERE c.assigned > 0 AND h.holder LIKE 'release:%'
+    (SELECT a.id FROM hold h JOIN job a ON a.id = split_part(h.holder, ':', 2)::bigint
+     WHERE c.assigned > 0 AND h.holder LIKE 'release:%' AND a.queue_id = c.id AND a.state = 'assigned'
        AND h.id IN (SELECT hold_id FROM hold_file WHERE storage_id = c.storage_id) LIMIT $2)
 ) AS waits JOIN job j ON j.id = waits.job_id
 WHERE j.queue_id = c.id AND j.state IN ('assigned', 'activated') AND j.task_id IS DISTINCT FROM c.canary

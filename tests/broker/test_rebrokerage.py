@@ -176,3 +176,20 @@ async def test_a_slice_is_bounded_and_the_rest_follows(world: World, monkeypatch
     await only(world, "B-BATCH")
     monkeypatch.setattr(rebrokerage, "SLICE", 8)
     assert [await look(world, "closed-queue") for _ in range(4)] == [8, 8, 4, 0]
+
+
+async def test_those_that_wait_for_the_same_storage_at_another_queue_are_not_in_the_way(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await world.submit(evgen())
+    await only(world, "A-BATCH")
+    await world.run_all()
+    await world.pool.execute("UPDATE queue SET storage_id = (SELECT id FROM storage WHERE name = 'B-DISK')")
+    for queue, tag in (("A-BATCH", "v1"), ("B-BATCH", "v2")):
+        await only(world, queue)
+        await world.submit(sim(output=f"mc26.700001.Z.simul.HITS.{tag}"))
+        await world.agents()
+        assert await at(world, queue, "assigned") == 4
+    await only(world, "A-BATCH")
+    monkeypatch.setattr(rebrokerage, "SLICE", 2)
+    assert [await look(world, "closed-queue") for _ in range(3)] == [2, 2, 0]
