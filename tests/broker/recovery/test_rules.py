@@ -126,3 +126,8 @@ def test_no_rule_tries_for_ever_and_none_takes_memory_away(
     assert memory <= retry.requirement.memory_mb < 2**31
     assert retry.requirement.memory_mb % MEMORY_STEP_MB == 0 or retry.requirement.memory_mb == 2**31 - 1
     assert retry.reason
+
+
+def test_an_expression_that_would_take_years_does_not_fit_and_the_next_rule_decides() -> None:
+    rules = (Rule(name="slow", match="(a|aa)+$"), Rule(name="next", match="b$"))
+    assert decide(Failure("a" * 4000 + "b"), FIRST, rules).rule == "next"
