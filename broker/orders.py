@@ -23,6 +23,13 @@ PAUSABLE = (TaskState.REGISTERED, TaskState.READY, TaskState.SCOUTING, TaskState
 RETRIABLE = (TaskState.FAILED, TaskState.FINISHED, TaskState.ABORTED, TaskState.EXHAUSTED)
 
 
+_USED = """
+SELECT input_id AS id FROM task WHERE id = $1 AND input_id IS NOT NULL UNION SELECT output_id FROM task WHERE id = $1
+UNION SELECT dataset_id FROM task_input WHERE task_id = $1 UNION SELECT dataset_id FROM task_output WHERE task_id = $1
+ORDER BY id
+"""
+
+
 async def kill(conn: Connection, task_id: int, actor: str, reason: str = "") -> Outcome:
     """Abort a task and cancel its jobs; what is made stays made, and a final task stays as it is."""
     task = await get(conn, task_id, lock=True)
@@ -143,8 +150,8 @@ async def retry(conn: Connection, task_id: int, actor: str, reason: str = "", *,
 
 async def _again(conn: Connection, task: Task, actor: str, reason: str) -> Task:
     """Bring a task back that is over or was given up, and the one that merges for it."""
-    for dataset_id in filter(None, (task.input_id, task.output_id)):
-        datasets.refuse_deleted(await datasets.by_id(conn, dataset_id))
+    for row in await conn.fetch(_USED, task.id):
+        datasets.refuse_deleted(await datasets.by_id(conn, row["id"]))
     lost = await _lost(conn, task)
     await conn.execute("UPDATE task SET ending = false WHERE id = $1", task.id)
     for part in await family(conn, task):

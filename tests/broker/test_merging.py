@@ -2,8 +2,12 @@
 
 from typing import Any
 
+import pytest
+
 from prodchain.broker import orders
 from prodchain.broker.models import Task
+from prodchain.catalog import deletion
+from prodchain.catalog.errors import DatasetDeleted
 from prodchain.pilot_agent.messages import Update
 
 from .world import World, evgen, inside
@@ -102,3 +106,16 @@ async def test_a_paused_task_that_is_ordered_to_finish_merges_what_there_is(worl
     await world.run_all()
     assert [row["state"] for row in await rows_of(world)] == ["finished", "done"]
     assert (await dataset(world, NAME))["files"] == 1
+
+
+async def test_a_retry_after_the_small_outputs_are_gone_is_refused_before_anything_runs(world: World) -> None:
+    task = await with_merge(world, max_attempts=1)
+    await world.agents()
+    spec = await world.acquire("A-BATCH")
+    assert spec is not None
+    await world.report("A-BATCH", "p1", Update(spec.job, "failed", exit_code=1, error="no"))
+    await world.run_all()
+    await world.pool.execute("UPDATE dataset SET expires_at = now() WHERE expires_at > now()")
+    await inside(world.pool, deletion.Expiry().step)
+    with pytest.raises(DatasetDeleted, match="unmerged"):
+        await inside(world.pool, orders.retry, task.id, "user:ann")
