@@ -120,6 +120,8 @@ def test_what_is_removed_says_until_when_it_can_be_brought_back(data: Path, run:
     assert run("ls", "-l", "--deleted").out.split("\t")[2] == "deleted"
     assert "is back with 3 files" in run("dataset", "undelete", NAME).err
     assert [line.split("\t")[1] for line in run("dataset", "story", NAME).out.splitlines()] == [
+        "created",
+        "added",
         "deleted",
         "undeleted",
     ]

@@ -82,7 +82,7 @@ def test_dataset_files_lists_all_pages(datasets: Broker, run: Run) -> None:
     lines = [line.split("\t") for line in run("dataset", "files", NAME).out.splitlines()]
     assert [line[0] for line in lines] == ["f0.root", "f1.root", "f2.root"]
     assert lines[0][1:3] == ["1000", "10"]
-    assert lines[0][4] == "A-DISK,B-DISK"
+    assert lines[0][-1] == "A-DISK,B-DISK"
 
 
 def test_dataset_close_closes(datasets: Broker, run: Run) -> None:

@@ -53,7 +53,7 @@ async def test_a_chain_makes_its_datasets(tiny: Any, broker: Any) -> None:
         f"mc26_13p6TeV:{NAMES}.{step}.v7" for step in ("evgen.EVNT", "simul.HITS", "recon.AOD", "merge.AOD")
     )
     assert broker.of("sim")["input"] == broker.of("evgen")["output"]
-    assert broker.of("evgen")["request"]["events_per_job"] == 4
+    assert broker.of("evgen")["request"]["jobs"] == 2
     assert {task["run"] for task in broker.tasks.values()} == {str(flow_run)}
 
 
