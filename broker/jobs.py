@@ -191,11 +191,14 @@ async def send_back(conn: Connection, ids: Sequence[int], actor: str, reason: st
 
 
 async def reprioritise(conn: Connection, ids: Sequence[int], priority: int) -> None:
-    """Give jobs that wait another place in the order of their queue, at once for the next pilot."""
+    """Give jobs another place in the order of their queue, at once for the next pilot.
+
+    Those that pilots have keep it for the next run of their work, should they fail.
+    """
     locked = await lock_waiting(conn, ids)
-    waiting = [job for job, state in locked.items() if state in WAITING]
-    await conn.execute("UPDATE job SET priority = $2 WHERE id = ANY($1) AND priority <> $2", waiting, priority)
-    await conn.execute("UPDATE ready SET priority = $2 WHERE job_id = ANY($1) AND priority <> $2", waiting, priority)
+    alive = [job for job, state in locked.items() if state in (*WAITING, *ON_PILOT)]
+    await conn.execute("UPDATE job SET priority = $2 WHERE id = ANY($1) AND priority <> $2", alive, priority)
+    await conn.execute("UPDATE ready SET priority = $2 WHERE job_id = ANY($1) AND priority <> $2", alive, priority)
 
 
 async def require(conn: Connection, ids: Sequence[int], requirement: int) -> None:

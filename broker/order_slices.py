@@ -136,10 +136,10 @@ async def _set(conn: Connection, task: Task, order: Any, rows: Sequence[Any]) ->
     """
     detail = order["detail"]
     needs = {name: detail[name] for name in NEEDS if name in detail}
-    waiting = _in(rows, WAITING)
-    await jobs.lock_waiting(conn, waiting)  # all at once, in the order that everybody has
+    waiting, alive = _in(rows, WAITING), _in(rows, (*WAITING, *ON_PILOT))
+    await jobs.lock_waiting(conn, alive)  # all at once, in the order that everybody has
     if "priority" in detail:
-        await jobs.reprioritise(conn, waiting, detail["priority"])
+        await jobs.reprioritise(conn, alive, detail["priority"])
     if needs or "sites" in detail:
         await jobs.send_back(conn, _in(rows, AT_QUEUE), order["actor"], order["reason"])
     if needs:
@@ -162,25 +162,29 @@ async def _renew(conn: Connection, ids: Sequence[int], needs: dict[str, Any]) ->
 
 
 async def _retry(conn: Connection, task: Task, order: Any, rows: Sequence[Any]) -> None:
-    """A new attempt for each piece whose last one was lost."""
+    """A new attempt for each piece whose last one was lost: one that counts, whatever runs the system loses."""
     assert task.id is not None
     last = {row["number"]: row for row in rows}  # by attempt: the last one wins
     lost = [row["id"] for row in last.values() if row["state"] in LOST]
     found = await conn.fetch("SELECT attempt, work, scout FROM job WHERE id = ANY($1) ORDER BY number", lost)
-    requirement = await requirements.find(conn, requirements.of_ask(ask_of(task)))
-    for scout in (True, False):
-        works = [(Work.load(row["work"]), row["attempt"] + 1) for row in found if row["scout"] is scout]
-        if works:
-            await jobs.define(
-                conn,
-                task.id,
-                works,
-                requirement=requirement,
-                priority=task.priority,
-                actor=order["actor"],
-                reason=order["reason"],
-                scout=scout,
-            )
+    ask = ask_of(task)
+    requirement = await requirements.find(conn, requirements.of_ask(ask))
+    kinds: dict[tuple[bool, int], list[tuple[Work, int]]] = defaultdict(list)
+    for row in found:
+        attempt = row["attempt"] + 1
+        kinds[row["scout"], max(0, attempt - ask.max_attempts)].append((Work.load(row["work"]), attempt))
+    for (scout, spared), works in kinds.items():
+        await jobs.define(
+            conn,
+            task.id,
+            works,
+            requirement=requirement,
+            priority=task.priority,
+            actor=order["actor"],
+            reason=order["reason"],
+            scout=scout,
+            spared=spared,
+        )
 
 
 def _in(rows: Sequence[Any], states: Sequence[JobState]) -> list[int]:

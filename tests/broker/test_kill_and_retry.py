@@ -153,3 +153,27 @@ async def test_a_dataset_that_a_task_fills_is_not_closed_by_hand(world: World) -
         await inside(world.pool, tasks.refuse_to_close, task.output_id, "its name")
     await world.run_all()
     await inside(world.pool, tasks.refuse_to_close, task.output_id, "its name")
+
+
+async def test_a_run_that_the_system_loses_after_a_retry_does_not_count(world: World) -> None:
+    task = await world.submit(evgen(events=25, max_attempts=1))
+
+    async def run() -> tuple[str, int]:
+        await world.agents()
+        for queue in ("A-BATCH", "B-BATCH"):
+            if spec := await world.acquire(queue):
+                return queue, spec.job
+        raise AssertionError("nothing to run")
+
+    async def fail() -> None:
+        queue, job = await run()
+        await world.report(queue, "p1", Update(job, "failed", error="it broke"))
+        await world.agents()
+
+    await fail()
+    assert task.id is not None
+    await inside(world.pool, orders.retry, task.id, "user:ann")
+    _, job = await run()
+    await world.expire(job)
+    await fail()
+    assert await world.states(task) == ["failed"] * 3  # a retry is one run that counts, as before

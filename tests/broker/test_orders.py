@@ -129,7 +129,7 @@ async def test_what_a_changed_task_asks_for_reaches_jobs_without_pilots_and_jobs
         "SELECT j.state, r.memory_mb, r.cores, j.priority FROM job j JOIN requirement r ON r.id = j.requirement_id"
         " ORDER BY j.state"
     )
-    assert [tuple(row) for row in rows] == [("defined", 1500, 2, 5)] * 3 + [("sent", 1000, 1, 1000)]
+    assert [tuple(row) for row in rows] == [("defined", 1500, 2, 5)] * 3 + [("sent", 1000, 1, 5)]
     again = await give(world, task_changes.change, task.id, {"memory_mb": 1500}, ANN)
     assert (again.changed, again.note) == (False, f"task {task.id} asks for that already: nothing changes")
     counted = await world.fetch(
@@ -301,3 +301,13 @@ async def test_a_retry_with_new_inputs_says_what_it_goes_on_with(world: World) -
     with pytest.raises(WrongState, match="nothing has joined"):
         await give(world, orders.retry, second.id, ANN, new_inputs=True)
     assert await entries(world) == []
+
+
+async def test_work_whose_run_fails_after_its_priority_was_changed_comes_back_with_the_new_one(world: World) -> None:
+    task = await world.submit(evgen(events=25))
+    await world.agents()
+    spec = await world.acquire("A-BATCH")
+    assert spec is not None
+    await give(world, task_changes.change, task.id, {"priority": 5}, ANN)
+    await world.report("A-BATCH", "p1", Update(spec.job, "failed", error="it broke"))
+    assert await world.value("SELECT priority FROM job WHERE state = 'defined'") == 5
