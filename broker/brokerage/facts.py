@@ -50,7 +50,7 @@ class Need:
     sites: tuple[str, ...] = ()
     """Only these sites or queues; empty: all."""
     avoid: tuple[int, ...] = ()
-    """Queues where this work failed for a reason of theirs."""
+    """Queues where this work failed for a reason of theirs, or that it was ordered to leave."""
     room: int | None = None
     """Jobs that its owner's quota still lets be placed; none: any number."""
 
@@ -247,7 +247,11 @@ class Verdict:
     @property
     def remedy(self) -> str:
         """What lets it pass: the cheapest for each failure."""
-        return "; and ".join(failure.remedies[0].text for failure in self.failures)
+        return "; and ".join(dict.fromkeys(failure.remedies[0].text for failure in self.failures))
+
+
+NEWS = frozenset({"status", "health"})
+"""Criteria whose sentence is news when it is another one; those of others count what comes and goes."""
 
 
 @dataclass(frozen=True)
@@ -263,6 +267,19 @@ class Decision:
         """All of it but which jobs it is for."""
         return self.queue, self.reason, self.verdicts
 
-    def answer(self) -> list[tuple[int, list[tuple[str, list[Mapping[str, Any]]]]]]:
+    def answer(self) -> list[tuple[int, list[tuple[str, str, list[Mapping[str, Any]]]]]]:
         """What makes two refusals the same, whatever their sentences count: who fails what, and its remedies."""
-        return [(v.queue, [(f.criterion, [r.change for r in f.remedies]) for f in v.failures]) for v in self.verdicts]
+        return [
+            (
+                verdict.queue,
+                [
+                    (
+                        failure.criterion,
+                        failure.reason * (failure.criterion in NEWS),
+                        [r.change for r in failure.remedies],
+                    )
+                    for failure in verdict.failures
+                ],
+            )
+            for verdict in self.verdicts
+        ]

@@ -96,7 +96,9 @@ async def test_the_bytes_of_a_dispatch_dataset_are_bounded_too(world: World, mon
 
 async def test_each_job_is_judged_by_its_own_requirement_and_by_where_it_failed(world: World) -> None:
     task = await made(world)
-    job, other = [row["id"] for row in await world.fetch("SELECT id FROM job WHERE task_id = $1 LIMIT 2", task.id)]
+    job, other = [
+        row["id"] for row in await world.fetch("SELECT id FROM job WHERE task_id = $1 ORDER BY id LIMIT 2", task.id)
+    ]
     more = await world.value("INSERT INTO requirement (memory_mb) VALUES (4000) RETURNING id")
     await world.pool.execute("UPDATE job SET requirement_id = $2 WHERE id = $1", job, more)
     await world.pool.execute("UPDATE queue SET memory_mb = 5000 WHERE name = 'B-BATCH'")
@@ -125,7 +127,7 @@ async def test_a_throttled_task_is_passed_over_and_a_quota_bounds_what_is_placed
     await world.pool.execute("UPDATE task SET throttled = '' WHERE id = $1", task.id)
     await world.pool.execute("INSERT INTO work_quota (subject, running) VALUES ('user:ann', 3)")
     assert (await place(world, task)).placed == 3
-    assert (await kept(world, task))[-1]["reason"].startswith("the quota of its owner is used up")
+    assert (await kept(world, task))[-1]["reason"].startswith("the quota of user:ann is used up")
 
 
 async def test_a_refusal_that_says_the_same_keeps_its_row_and_round(world: World) -> None:
@@ -201,6 +203,24 @@ async def test_a_changed_record_is_noticed(world: World) -> None:
     await place(world, task)
     await world.pool.execute("UPDATE assignment SET verdicts = jsonb_set(verdicts, '{0,weight}', '0.5')")
     assert not (await replay(world, task))["same"]
+
+
+async def test_a_queue_that_is_refused_for_other_news_of_its_health_is_another_refusal(world: World) -> None:
+    """Who asks why is told what holds the queue back now, not what did at first."""
+    task = await made(world)
+    await offline(world, "B-BATCH")
+    for reason in ("10 of the last 10 runs failed", "10 of the last 10 runs failed", "its canary failed"):
+        await world.pool.execute(
+            """
+            INSERT INTO queue_health (queue_id, health, reason) SELECT id, 'drained', $1 FROM queue
+            WHERE name = 'A-BATCH' ON CONFLICT (queue_id) DO UPDATE SET reason = $1
+            """,
+            reason,
+        )
+        await place(world, task)
+    first, second = await kept(world, task)
+    assert "A-BATCH: it is drained: 10 of the last 10 runs failed" in first["reason"]
+    assert "A-BATCH: it is drained: its canary failed" in second["reason"]
 
 
 async def test_what_is_old_is_forgotten_in_slices_and_said_to_be_gone(
