@@ -25,8 +25,7 @@ from .settings import Settings
 from .states import TASK_FINAL, TaskState
 
 ACTOR = "watch"
-OWNER = "prodchain"
-STEP = "canary"
+OWNER, STEP = submission.SYSTEM, submission.CANARY
 COMMAND = ("/bin/sh", "-c", "uname -a > {output} && date >> {output}")
 PRIORITY = 100_000
 """Before all others: it is small, and many wait for what it finds."""

@@ -12,6 +12,11 @@ from .errors import BadRequest, TaskConflict
 from .models import Task
 from .requests import TaskRequest
 
+CANARY = "canary"
+"""The step of tasks that try queues out: they are judged by themselves, and stand in no list."""
+SYSTEM = "prodchain"
+"""Whose they are."""
+
 _INSERT = """
 INSERT INTO task (key, step, owner, request, run, priority, input_id, output_id, destination_id, group_name, activity,
                   actor, reason, parent_id, share_id)
@@ -32,6 +37,12 @@ async def submit(
     known = await _known(conn, output, request)
     if known is not None:
         return known, False
+    if request.step == CANARY and owner != SYSTEM:
+        raise BadRequest(
+            f"the step {CANARY} is the system's own: its tasks try queues out",
+            object="step",
+            hint="give the step another name; `prodchain queue test QUEUE` tries a queue out",
+        )
     source, parts = await _input(conn, request.input) if request.input else (None, [])
     beside = {name: await _secondary(conn, name, wanted.dataset) for name, wanted in request.secondary.items()}
     destination = await _destination(conn, request.destination)

@@ -2,7 +2,10 @@
 
 from typing import Any
 
+import pytest
+
 from prodchain.broker import canaries, rebrokerage, task_views
+from prodchain.broker.errors import BadRequest
 from prodchain.broker.health import Limits
 from prodchain.broker.recovery import book
 from prodchain.broker.settings import Settings
@@ -243,3 +246,8 @@ async def test_work_that_a_drain_gives_back_to_a_task_that_merges_already_is_don
     rows = await world.fetch("SELECT state FROM task WHERE step <> 'canary' ORDER BY id")
     assert [row["state"] for row in rows] == ["done", "done"]
     assert await world.value("SELECT events FROM dataset WHERE id = $1", task.output_id) == 40
+
+
+async def test_nobody_else_calls_a_task_a_canary(world: World) -> None:
+    with pytest.raises(BadRequest, match="step canary"):
+        await world.submit(evgen(step="canary"))
