@@ -102,6 +102,7 @@ async def test_each_job_is_judged_by_its_own_requirement_and_by_where_it_failed(
     more = await world.value("INSERT INTO requirement (memory_mb) VALUES (4000) RETURNING id")
     await world.pool.execute("UPDATE job SET requirement_id = $2 WHERE id = $1", job, more)
     await world.pool.execute("UPDATE queue SET memory_mb = 5000 WHERE name = 'B-BATCH'")
+    await world.pool.execute("""UPDATE pilot SET offer = offer || '{"memory_mb": 5000}'""")
     await world.pool.execute(
         "UPDATE job SET avoid = (SELECT jsonb_build_array(id) FROM queue WHERE name = 'A-BATCH') WHERE id = $1", other
     )
