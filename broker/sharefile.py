@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
 from .errors import BadRequest
+from .mistakes import mistakes
 from .tomllines import lines_of
 
 Pattern = Annotated[str, StringConstraints(min_length=1, max_length=200)]
@@ -48,8 +49,7 @@ def _share(key: str, table: Any, lines: dict[tuple[str, ...], int], name: str) -
     except (ValidationError, TypeError) as error:
         field, what = "", "it is no table"
         if isinstance(error, ValidationError):
-            first = error.errors()[0]
-            field, what = ".".join(map(str, first["loc"])), first["msg"]
+            field, what = mistakes(error.errors(), ShareSpec)[0]
         line = lines.get(("share", key, field.partition(".")[0])) or lines.get(("share", key), 1)
         raise BadRequest(f"{name}:{line}: share {key}: {field}: {what}", object=f"share {key}", hint=HINT) from None
 

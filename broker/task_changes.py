@@ -10,6 +10,7 @@ from .asks import ask_of
 from .database import Connection
 from .errors import BadRequest, WrongState
 from .journal import Outcome
+from .mistakes import mistakes
 from .models import Task
 from .order_slices import NEEDS
 from .orders import count, family, number, wake
@@ -88,11 +89,9 @@ def _checked(task: Task, wanted: Mapping[str, Any]) -> TaskRequest:
     try:
         return TaskRequest.model_validate(task.request | task.sizing | task.changes | dict(wanted))
     except ValidationError as error:
-        mistakes = "; ".join(
-            ": ".join(filter(None, (".".join(map(str, each["loc"])), each["msg"]))) for each in error.errors()
-        )
+        told = "; ".join(": ".join(filter(None, mistake)) for mistake in mistakes(error.errors()))
         raise BadRequest(
-            f"task {task.id} cannot ask for that: {mistakes}",
+            f"task {task.id} cannot ask for that: {told}",
             object=f"task {task.id}",
             hint=f"`prodchain task show {task.id}` has what it asks for now",
         ) from None

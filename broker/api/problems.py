@@ -3,7 +3,6 @@
 import json
 import logging
 from http import HTTPStatus
-from typing import Any
 
 import asyncpg
 from fastapi import FastAPI, Request
@@ -14,6 +13,7 @@ from starlette.responses import Response
 from prodchain.catalog.errors import CatalogError
 
 from ..errors import BrokerError
+from ..mistakes import mistakes
 from ..monitor.failures import failure
 
 log = logging.getLogger("prodchain.server")
@@ -55,21 +55,20 @@ def _our_own(request: Request, error: Exception) -> Response:
 def _invalid(request: Request, error: Exception) -> Response:
     """Mistakes are named by field; what was sent is not repeated, since it may hold secrets."""
     assert isinstance(error, RequestValidationError)
-    mistakes = [(_field(mistake["loc"]), str(mistake["msg"])) for mistake in error.errors()]
-    shown = "; ".join(f"{field}: {message}" for field, message in mistakes[:SHOWN])
-    more = len(mistakes) - SHOWN
+    body = getattr(request.scope.get("route"), "body_field", None)
+    found = mistakes(
+        ({**each, "loc": each["loc"][1:]} for each in error.errors()), body and body.field_info.annotation
+    )
+    shown = "; ".join(f"{field}: {sentence}" if field else sentence for field, sentence in found[:SHOWN])
+    more = len(found) - SHOWN
     return problem(
         request.state.request_id,
         422,
         "bad-request",
         shown + (f"; and {more} more" if more > 0 else ""),
-        mistakes[0][0] if mistakes else "request",
+        next((field for field, _ in found if field), "request"),
         "correct the field; /openapi.json describes what each call takes",
     )
-
-
-def _field(place: tuple[Any, ...]) -> str:
-    return ".".join(str(part) for part in place[1:]) or str(place[0])
 
 
 def _of_http(request: Request, error: Exception) -> Response:

@@ -10,6 +10,7 @@ import regex
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from ..errors import BadRequest
+from ..mistakes import mistakes
 from ..requirements import Requirement
 from ..tomllines import lines_of
 
@@ -183,10 +184,9 @@ def _rule(key: str, table: Any, text: str, name: str) -> Rule:
     except (ValidationError, TypeError) as error:
         field, what = "", "it is no table"
         if isinstance(error, ValidationError):
-            first = error.errors()[0]
-            field, what = str(first["loc"][0]), first["msg"].removeprefix("Value error, ")
+            field, what = mistakes(error.errors(), Rule)[0]
         lines = lines_of(text)
-        line = lines.get(("rule", key, field)) or lines.get(("rule", key), 1)
+        line = lines.get(("rule", key, field.partition(".")[0])) or lines.get(("rule", key), 1)
         known = ", ".join(each for each in Rule.model_fields if each != "name")
         raise BadRequest(
             f"{name}:{line}: rule {key}: {field}: {what}",

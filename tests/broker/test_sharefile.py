@@ -31,7 +31,7 @@ def test_shares_are_read_in_their_order() -> None:
     [
         ("value = 3\n", "value = -3\n", "shares.toml:8: share higgs: value: "),
         ("value = 3\n", 'value = "a"\n', "shares.toml:8: share higgs: value: "),
-        ("value = 3\n", "", "shares.toml:6: share higgs: value: Field required"),
+        ("value = 3\n", "", "shares.toml:6: share higgs: value: is missing"),
         ('{group = "h', '{campaign = "h', "shares.toml:9: share higgs: match.campaign"),
         ('parent = "production"', 'parent = "top"', "shares.toml:6: share higgs has no parent 'top'"),
         ('parent = "production"', 'parent = "higgs"', "share higgs is below itself (higgs < higgs)"),

@@ -96,7 +96,7 @@ def test_work_that_cannot_be_cut_is_tried_as_it_is_and_says_so() -> None:
     [
         ('[rule.a]\nmatch = "("', r"rules:2: rule a: match: it is no regular expression"),
         ("[rule.a]\n\nmore_memory = 0.5", r"rules:3: rule a: more_memory: Input should be greater than 1"),
-        ("[rule.a]\nretries = 2", r"rules:2: rule a: retries: Extra inputs are not permitted"),
+        ("[rule.a]\nretries = 2", r"rules:2: rule a: retries: there is no such field"),
         ("[rules.a]\n", "'rules' is no rule"),
         ("[rule", "rules: "),
         ("rule = 3", "'rule' is no rule"),
