@@ -26,7 +26,7 @@ async def replayed(conn: Connection, task_id: int, at: datetime) -> View:
     await tasks.get(conn, task_id)
     stored = await in_force(conn, task_id, at)
     if not stored or stored[0]["facts"] is None:
-        why = "its round is not kept any more" if stored else f"nothing was decided about it by {at:%F %T}"
+        why = "its round is not kept any more" if stored else f"nothing was decided about it by {at:%F %T %Z}"
         raise NotFound(
             f"no decision about task {task_id} can be replayed: {why}",
             object=f"task {task_id}",

@@ -29,7 +29,7 @@ async def order(conn: Connection, name: str, status: QueueStatus, actor: str, re
         if old != new
     }
     if not changes:
-        return Outcome(status, f"queue {name}", note=f"queue {name} is {status} already: nothing changes")
+        return Outcome(status, f"queue {name}", note=f"the status of queue {name} is {status} already")
     # Where the file says the same there is no word to keep: what the file says later holds.
     ordered = None if status == queue["declared"] else status
     await conn.execute(

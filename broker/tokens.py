@@ -67,7 +67,7 @@ async def issue(
     if queue is not None:
         queue_id = await conn.fetchval("SELECT id FROM queue WHERE name = $1", queue)
         if queue_id is None:
-            raise NotFound(f"no queue {queue}", object=queue, hint="GET /api/queues names the queues")
+            raise NotFound(f"there is no queue {queue}", object=f"queue {queue}", hint="see `prodchain queue ls`")
     token = PREFIX + secrets.token_urlsafe(32)
     expires_at = datetime.now(UTC) + lifetime
     await conn.execute(

@@ -101,7 +101,10 @@ def _end(task: Task, finished: int) -> tuple[TaskState, str]:
         return TaskState.FAILED, f"none of {task.numbers} jobs finished"
     if not task.generated:
         return TaskState.FINISHED, f"{finished} of {task.numbers} jobs finished, and it was ended before it made all"
-    return TaskState.FINISHED, f"{finished} of {task.numbers} jobs finished, the others failed for good"
+    return (
+        TaskState.FINISHED,
+        f"{finished} of {task.numbers} jobs finished, the others failed for good or were cancelled",
+    )
 
 
 async def _close(conn: Connection, task_id: int, output_id: int) -> None:

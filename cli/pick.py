@@ -15,4 +15,4 @@ def pick(kind: str, name: str, things: Sequence[Document]) -> Document:
             return thing
     near = near_misses(name, [thing["name"] for thing in things])
     hint = f"did you mean {' or '.join(near)}?" if near else f"`prodchain {kind} ls` lists them"
-    raise NotFound(f"no {kind} {name!r}", object=name, hint=hint)
+    raise NotFound(f"there is no {kind} {name}", object=f"{kind} {name}", hint=hint)

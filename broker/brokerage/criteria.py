@@ -10,6 +10,8 @@ from typing import TypeAlias
 from . import data, slots
 from .facts import Failure, Need, Offer, Remedy
 
+AVOIDED = "this work failed there or was sent away"
+
 Criterion: TypeAlias = Callable[[Need, Offer], Failure | None]
 Room: TypeAlias = Callable[[Need, Offer], int]
 
@@ -68,7 +70,7 @@ def avoid(need: Need, offer: Offer) -> Failure | None:
     if offer.queue not in need.avoid:
         return None
     return Failure(
-        "this work failed there before, for a reason of the queue's",
+        AVOIDED,
         (Remedy("nobody", "nothing to do: it is taken again if no other queue can", {"job": {"avoid": []}}),),
     )
 

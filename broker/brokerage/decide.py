@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from heapq import heapify, heappop, heapreplace
 
-from .criteria import CRITERIA, PASSING, ROOMS, Criterion
+from .criteria import AVOIDED, CRITERIA, PASSING, ROOMS, Criterion
 from .facts import Decision, Files, Need, Offer, Verdict
 from .weights import WEIGHTS, Weight, busy, moving_s
 
@@ -67,7 +67,9 @@ def decide(need: Need, offers: Sequence[Offer], rules: Rules = RULES) -> tuple[l
         left = _left(need, start)
         if start:
             verdicts = _forgiven(left, after, [judge(left, offer, rules) for offer in after], rules)
-        decisions.append(Decision(left.jobs, None, _refused(after, verdicts, start == allowed), tuple(verdicts)))
+        decisions.append(
+            Decision(left.jobs, None, _refused(left, after, verdicts, start == allowed), tuple(verdicts))
+        )
     return decisions, after
 
 
@@ -95,7 +97,7 @@ def _forgiven(need: Need, offers: Sequence[Offer], verdicts: list[Verdict], rule
 
 
 def _taken_again(verdict: Verdict) -> Verdict:
-    return replace(verdict, words=f"{verdict.words}, this work failed there before, but no other queue can take it")
+    return replace(verdict, words=f"{verdict.words}, {AVOIDED}, but no other queue can take it")
 
 
 def _spread(need: Need, offers: Sequence[Offer], verdicts: Sequence[Verdict], jobs: int) -> dict[int, int]:
@@ -135,10 +137,11 @@ def _chosen(offer: Offer, verdict: Verdict, jobs: int, of: int, passed: int) -> 
     return f"{offer.name}: {best}{part} ({verdict.words})"
 
 
-def _refused(offers: Sequence[Offer], verdicts: Sequence[Verdict], over_quota: bool) -> str:
+def _refused(need: Need, offers: Sequence[Offer], verdicts: Sequence[Verdict], over_quota: bool) -> str:
     names = {offer.queue: offer.name for offer in offers}
     if over_quota:
-        return "the quota of its owner is used up: more is placed as its jobs end"
+        account = f"group:{need.group}" if need.group else f"user:{need.owner}"
+        return f"the quota of {account} is used up: more is placed as its jobs end"
     if not verdicts:
         return "no queue is configured"
     return "no queue can take it: " + "; ".join(f"{names[v.queue]}: {v.reason}" for v in verdicts)

@@ -93,7 +93,13 @@ def pilots(need: Need, offer: Offer) -> Failure | None:
         + ", ".join(f"{has} {unit} (the job needs {wants})" for _, wants, has, unit in small),
         (
             *(
-                (Remedy("user", "ask for no more than that", {"task": {field: has for field, _, has, _ in small}}),)
+                (
+                    Remedy(
+                        "user",
+                        "ask for at most " + ", ".join(f"{has} {unit}" for _, _, has, unit in small),
+                        {"task": {field: has for field, _, has, _ in small}},
+                    ),
+                )
                 if all(has or field in ("scratch_mb", "gpus") for field, _, has, _ in small)
                 else ()
             ),

@@ -54,10 +54,9 @@ def refused(kept: record.Kept, need: Need | None, names: dict[int, str]) -> Reas
 def held_by_task(task: Task) -> Reason | None:
     """Why no job of the task is placed, whatever the queues have."""
     if task.state in (TaskState.PAUSED, TaskState.EXHAUSTED):
-        by = f" by {task.actor.removeprefix('user:')}" if task.state == TaskState.PAUSED else ""
-        said = f": {task.reason}" if task.reason else ""
+        said = task.reason if task.reason.startswith(task.state) else f"{task.state}: {task.reason}"
         go_on = Cure("user", "let the task go on", {"task": {"state": "running"}}, f"prodchain task resume {task.id}")
-        return Reason(f"its task is {task.state}{by}{said}", (go_on,))
+        return Reason(f"its task is {said}", (go_on,))
     if task.state in TASK_FINAL:
         retry = Cure("user", "run it again", {"task": {"state": "running"}}, f"prodchain task retry {task.id}")
         return Reason(f"its task is {task.state}: it is about to be cancelled", (retry,))

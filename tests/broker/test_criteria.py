@@ -48,7 +48,7 @@ CASES: dict[str, list[tuple[Need, Offer, str, Need, Offer]]] = {
         (
             replace(NEED, avoid=(1,)),
             OFFER,
-            "this work failed there before, for a reason of the queue's",
+            "this work failed there or was sent away",
             replace(NEED, avoid=(2,)),
             OFFER,
         )

@@ -65,9 +65,9 @@ def test_what_a_storage_takes_bounds_what_is_sent_there() -> None:
 
 
 def test_no_more_is_placed_than_the_quota_has_room_for() -> None:
-    decisions, _ = decide(replace(jobs(5), room=2), [A])
+    decisions, _ = decide(replace(jobs(5), room=2, owner="ann"), [A])
     assert [(d.queue, len(d.jobs)) for d in decisions] == [(1, 2), (None, 3)]
-    assert decisions[1].reason == "the quota of its owner is used up: more is placed as its jobs end"
+    assert decisions[1].reason == "the quota of user:ann is used up: more is placed as its jobs end"
     assert decide(replace(jobs(1), room=0), [A])[0][0].queue is None
 
 
@@ -81,7 +81,7 @@ def test_a_queue_where_the_work_failed_is_taken_again_only_if_there_is_no_other(
     assert shared(need, A, B) == {2: 1}
     assert shared(need, A, replace(B, status="offline")) == {1: 1}
     (decision,), _ = decide(need, [A])
-    assert decision.reason.endswith("this work failed there before, but no other queue can take it)")
+    assert decision.reason.endswith("this work failed there or was sent away, but no other queue can take it)")
     full = replace(B, activated=20)
     assert shared(need, A, full) == {None: 1}  # it waits for a queue that will have room
 

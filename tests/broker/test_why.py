@@ -196,7 +196,7 @@ async def test_tasks_say_what_they_wait_for(world: World) -> None:
 
     await inside(world.pool, orders.pause, task.id, "user:bob", "the beam is off")
     paused = await task_why(world, task)
-    assert "it is paused by bob: paused by bob: the beam is off" in what(paused)
+    assert "it is paused by bob: the beam is off" in what(paused)
     assert paused["cheapest"]["command"] == f"prodchain task resume {task.id}"
 
 
