@@ -12,7 +12,7 @@ from prodchain.catalog import datasets
 from prodchain.catalog.models import DatasetKind
 from prodchain.catalog.names import parse_did
 
-from . import journal, sparing, submission
+from . import journal, sparing, submission, workquotas
 from .database import Connection, one
 from .errors import NotFound
 from .health import EVER, Canary, End, Limits, Others, Standing, Tally, look, weigh
@@ -25,7 +25,7 @@ from .settings import Settings
 from .states import TASK_FINAL, TaskState
 
 ACTOR = "watch"
-OWNER, STEP = submission.SYSTEM, submission.CANARY
+OWNER, STEP = workquotas.SYSTEM, submission.CANARY
 COMMAND = ("/bin/sh", "-c", "uname -a > {output} && date >> {output}")
 PRIORITY = 100_000
 """Before all others: it is small, and many wait for what it finds."""

@@ -45,7 +45,7 @@ class Heartbeats:
         self._pool = pool
         self._lease_s = lease_s
         self._waiting: list[_Beat] = []
-        self._serving = False
+        self._serving: asyncio.Task[None] | None = None
 
     async def beat(self, queue_id: int, news: Updates) -> list[Answer] | None:
         """The answers, if there is nothing else to these news: None means that they must be looked at one by one."""
@@ -53,9 +53,8 @@ class Heartbeats:
             return None
         beat = _Beat(queue_id, news)
         self._waiting.append(beat)
-        if not self._serving:
-            self._serving = True
-            asyncio.get_running_loop().create_task(self._serve())
+        if self._serving is None:
+            self._serving = asyncio.get_running_loop().create_task(self._serve())
         if not await beat.known:
             return None
         return [Answer(update.job, "continue") for update in news.updates]
@@ -75,7 +74,7 @@ class Heartbeats:
                     if not beat.known.done():
                         beat.known.set_result(all(update.job in kept for update in beat.news.updates))
         finally:
-            self._serving = False
+            self._serving = None
 
     def _take(self) -> list[_Beat]:
         jobs, number = 0, 0

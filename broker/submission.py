@@ -11,11 +11,10 @@ from .database import Connection
 from .errors import BadRequest, TaskConflict
 from .models import Task
 from .requests import TaskRequest
+from .workquotas import SYSTEM
 
 CANARY = "canary"
 """The step of tasks that try queues out: they are judged by themselves, and stand in no list."""
-SYSTEM = "prodchain"
-"""Whose they are."""
 
 _INSERT = """
 INSERT INTO task (key, step, owner, request, run, priority, input_id, output_id, destination_id, group_name, activity,

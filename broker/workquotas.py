@@ -15,6 +15,8 @@ from .errors import BadRequest
 from .journal import Outcome, View
 
 EVERYBODY = "user:*"
+SYSTEM = "prodchain"
+"""The system's own work, as tasks that try queues out: no user, so what limits each user does not stop it."""
 GO_ON = 0.9
 """The part of a limit that use must have fallen to before work goes on: else it would stop and go with each job."""
 
@@ -100,7 +102,7 @@ async def limits_of(conn: Connection, owner: str, group: str) -> Limits | None:
         "SELECT * FROM work_quota WHERE subject = $1 OR (subject = $2 AND NOT $3) ORDER BY subject = $1 DESC LIMIT 1",
         subject,
         EVERYBODY,
-        bool(group),
+        bool(group) or owner == SYSTEM,
     )
     return None if row is None else replace(Limits(**dict(row)), subject=subject)
 

@@ -175,7 +175,15 @@ def parse(text: str, name: str) -> tuple[Rule, ...]:
     if document or not isinstance(tables, dict):
         key = next(iter(document), "rule")
         raise BadRequest(f"{name}: {key!r} is no rule", object=name, hint="write tables [rule.NAME], nothing else")
-    return tuple(_rule(key, table, text, name) for key, table in tables.items())
+    rules = tuple(_rule(key, table, text, name) for key, table in tables.items())
+    for rule in rules:
+        if "\\u0000" in rule.model_dump_json():
+            raise BadRequest(
+                f"{name}: rule {rule.name} has a NUL, which cannot be kept",
+                object=f"rule {rule.name}",
+                hint="leave it out",
+            )
+    return rules
 
 
 def _rule(key: str, table: Any, text: str, name: str) -> Rule:

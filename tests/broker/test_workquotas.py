@@ -74,6 +74,12 @@ async def throttled(world: World, task: Task) -> str:
     return str(await world.value("SELECT throttled FROM task WHERE id = $1", task.id))
 
 
+async def test_the_limit_of_each_user_does_not_stop_what_tries_queues_out(world: World) -> None:
+    await quota(world, "user:*", running=0)
+    assert await inside(world.pool, workquotas.room, "ann", "") == 0
+    assert await inside(world.pool, workquotas.room, workquotas.SYSTEM, "") is None
+
+
 async def test_who_is_over_the_limit_goes_on_by_himself_as_his_jobs_end(world: World) -> None:
     await quota(world, "user:*", running=2)
     task = await world.submit(evgen())

@@ -99,6 +99,7 @@ def test_work_that_cannot_be_cut_is_tried_as_it_is_and_says_so() -> None:
         ("[rule.a]\nretries = 2", r"rules:2: rule a: retries: there is no such field"),
         ("[rules.a]\n", "'rules' is no rule"),
         ("[rule", "rules: "),
+        ('[rule.a]\nmatch = "x\\u0000"', "rule a has a NUL"),
         ("rule = 3", "'rule' is no rule"),
         ("[rule]\na = 3", "rule a: : it is no table"),
     ],
