@@ -1,6 +1,7 @@
 """What people order of single jobs: killed, sent elsewhere, moved up or down."""
 
-from . import jobs, journal
+from . import jobs, journal, tasks
+from .asks import ask_of
 from .database import Connection
 from .errors import WrongState
 from .journal import Outcome
@@ -31,6 +32,7 @@ async def reassign(conn: Connection, job_id: int, to: str | None, actor: str, re
     job = await _waiting(conn, job_id, "reassigned")
     if to is not None:
         await known_places(conn, [to])
+        await _allowed(conn, job, to)
         rows = await conn.fetch("SELECT id FROM queue WHERE $1 NOT IN (name, site) ORDER BY id", to)
         avoid = [row["id"] for row in rows]
     else:
@@ -77,6 +79,19 @@ async def _waiting(conn: Connection, job_id: int, done: str) -> Job:
             hint=f"kill it and retry its task: `prodchain job kill {job_id}`, `prodchain task retry {job.task_id}`",
         )
     return job
+
+
+async def _allowed(conn: Connection, job: Job, to: str) -> None:
+    """WrongState if its task keeps it from all queues there: the job would go back to where it came from."""
+    sites = ask_of(await tasks.get(conn, job.task_id)).sites
+    if sites and not await conn.fetchval(
+        "SELECT true FROM queue WHERE $1 IN (name, site) AND (name = ANY($2) OR site = ANY($2)) LIMIT 1", to, sites
+    ):
+        raise WrongState(
+            f"task {job.task_id} allows {', '.join(sites)} only",
+            object=f"job {job.id}",
+            hint=f"allow it first: `prodchain task set {job.task_id} sites={','.join([*sites, to])}`",
+        )
 
 
 async def _names(conn: Connection, queues: list[int]) -> list[str]:

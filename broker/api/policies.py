@@ -113,14 +113,14 @@ def actor_of(caller: Caller) -> str:
 async def may_steer(conn: Connection, caller: Caller, owner: str, group: str, what: str) -> None:
     """Owners steer their tasks, leaders those of their group, admins all."""
     if not (group and caller.kind is TokenKind.USER and await groups.leads(conn, group, caller.subject)):
-        only_own(caller, owner, what)
+        only_own(caller, owner, what, group)
 
 
-def only_own(caller: Caller, owner: str, what: str) -> None:
+def only_own(caller: Caller, owner: str, what: str, group: str = "") -> None:
     """Users act on what is theirs, admins on all."""
     if caller.kind is not TokenKind.ADMIN and caller.subject != owner:
         raise Forbidden(
             f"{what} belongs to {owner}, not to {caller.subject}",
             object=what,
-            hint=f"ask {owner} or an admin",
+            hint=f"ask {owner}{f', one who leads {group}' if group else ''} or an admin",
         )

@@ -51,6 +51,21 @@ async def test_a_reassigned_job_goes_elsewhere_or_where_it_is_sent(world: World)
         await give(world, job_orders.reassign, job, "NOWHERE", ANN)
 
 
+async def test_a_job_is_not_sent_where_its_task_may_not_run(world: World) -> None:
+    task, job = await waiting(world)
+    here = await queue_of(world, job)
+    there = "B-BATCH" if here == "A-BATCH" else "A-BATCH"
+    await world.pool.execute(
+        "UPDATE task SET changes = jsonb_build_object('sites', jsonb_build_array($2::text)) WHERE id = $1",
+        task.id,
+        here,
+    )
+    with pytest.raises(WrongState, match=f"allows {here} only") as refused:
+        await give(world, job_orders.reassign, job, there, ANN)
+    assert refused.value.hint.endswith(f"sites={here},{there}`")
+    assert (await give(world, job_orders.reassign, job, here[0], ANN)).jobs == {}
+
+
 async def test_a_job_that_is_moved_up_is_taken_next(world: World) -> None:
     _, job = await waiting(world)
     last = await world.value("SELECT max(id) FROM job")
