@@ -90,8 +90,19 @@ def changed(changes: Mapping[str, Any]) -> str:
     parts = []
     for name, change in changes.items():
         both = isinstance(change, list | tuple) and len(change) == 2
-        parts.append(f"{name}: {change[0]} → {change[1]}" if both else f"{name}: {change}")
+        parts.append(f"{name}: {_plain(change[0])} → {_plain(change[1])}" if both else f"{name}: {_plain(change)}")
     return "; ".join(parts)
+
+
+def _plain(value: Any) -> str:
+    """A value of a document without the marks of a program: a dash for nothing."""
+    if value in (None, "", [], {}):
+        return "–"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key} = {_plain(each)}" for key, each in value.items())
+    return ", ".join(map(_plain, value)) if isinstance(value, list) else str(value)
 
 
 def timeline(story: Sequence[Mapping[str, Any]]) -> list[Segment]:

@@ -33,3 +33,7 @@ def test_changes_are_told_with_what_was_before() -> None:
     assert changed({"memory_mb": [1000, 1500], "state": ["running", "paused"], "note": "x"}) == (
         "memory_mb: 1000 → 1500; state: running → paused; note: x"
     )
+    rule = {"limit": 2, "match": "x"}
+    assert changed({"sites": [[], ["A", "B"]], "ending": [True, False], "rule": [None, rule]}) == (
+        "sites: – → A, B; ending: yes → no; rule: – → limit = 2, match = x"
+    )
