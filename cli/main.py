@@ -112,7 +112,8 @@ def main(args: Sequence[str] | None = None) -> int:
         code = program().main(args, prog_name="prodchain", standalone_mode=False)
         sys.stdout.flush()
     except typer.TyperException as error:
-        return errors.report(_usage(error), as_json=chosen().json)
+        asked = "--json" in (sys.argv[1:] if args is None else args)  # the mistake may stand before it
+        return errors.report(_usage(error), as_json=asked)
     except typer.Abort:
         print("nothing was changed", file=sys.stderr)
         return errors.FAILED

@@ -36,8 +36,13 @@ def moment_of(text: str | None) -> str | None:
     return time_before(text, datetime.now(UTC))
 
 
+def said(at: str) -> str:
+    """A time in a sentence."""
+    return f"{moment(at):%Y-%m-%d %H:%M:%S} UTC"
+
+
 def _was(state: str, at: str | None) -> str:
-    return f"is {state}" if at is None else f"was {state} at {moment(at):%Y-%m-%d %H:%M:%S} UTC"
+    return f"is {state}" if at is None else f"was {state} at {said(at)}"
 
 
 def show_why(why: Document, at: str | None = None) -> None:

@@ -85,8 +85,8 @@ def age(then: datetime, now: datetime) -> str:
     return f"{span(seconds)} ago" if seconds > 0 else f"in {span(-seconds)}"
 
 
-_AGO = re.compile(r"(\d{1,6})\s*(d|h|min|s|w)")
-_LENGTHS = {unit: length for length, unit in _SPANS} | {"w": 7 * 86400}
+_AGO = re.compile(r"(\d{1,6})\s*(d|h|min|m|s|w)")
+_LENGTHS = {unit: length for length, unit in _SPANS} | {"m": 60, "w": 7 * 86400}
 
 
 def seconds_of(text: str) -> int:
@@ -114,7 +114,7 @@ def time_before(text: str | None, now: datetime) -> str | None:
     try:
         return moment(text).isoformat()
     except ValueError:
-        hint = "write 7d, 12h, 2026-11-01 or 2026-11-01T12:00"
+        hint = "write 10min, 12h or 7d for so long ago, 2026-11-01 or 2026-11-01T12:00 (UTC)"
         raise Usage("this is no time", object=text, hint=hint) from None
 
 

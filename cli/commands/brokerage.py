@@ -1,6 +1,5 @@
 """``prodchain brokerage``: decisions reached again."""
 
-from datetime import UTC, datetime
 from typing import Annotated
 
 import typer
@@ -9,8 +8,7 @@ from prodchain.broker.client import Document
 
 from ..options import chosen
 from ..output import show_json
-from ..reasons import show_decisions
-from ..values import time_before
+from ..reasons import At, moment_of, said, show_decisions
 
 app = typer.Typer(
     help="Look at decisions of the brokerage again.\n\nExamples:\n  prodchain brokerage replay --task 10000001"
@@ -20,9 +18,7 @@ app = typer.Typer(
 @app.command()
 def replay(
     task: Annotated[int, typer.Option(help="Number of the task.")],
-    at: Annotated[
-        str | None, typer.Option(help="When: 2h (ago), or a time in UTC as 2026-11-22T10:00; now if not given.")
-    ] = None,
+    at: At = None,
 ) -> None:
     """Decide again as at that time, from what the brokerage knew then, and say whether it is what was done.
 
@@ -31,11 +27,11 @@ def replay(
       prodchain brokerage replay --task 10000001 --at 2026-11-22T10:00 --json
     """
     with chosen().client() as client:
-        found = client.replay(task, time_before(at, datetime.now(UTC)))
+        found = client.replay(task, moment_of(at))
     if chosen().json:
         show_json(found)
         return
-    print(f"task {task}, round {found['round']} of {found['decided_at']}: {_verdict(found)}")
+    print(f"task {task}, round {found['round']} of {said(found['decided_at'])}: {_verdict(found)}")
     for note in found["notes"]:
         print(f"  {note}")
     show_decisions(found["decisions"])

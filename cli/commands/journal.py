@@ -34,7 +34,7 @@ def journal(
     verb: Annotated[str | None, typer.Option(help="Only this order, as in kill.")] = None,
     limit: Annotated[int, typer.Option(min=1, help="At most so many.")] = 100,
 ) -> None:
-    """List what people ordered, newest first: when, who, what it changed, and why.
+    """List orders, newest first: when, who, what it changed, and why; also when the broker drained a queue.
 
     Examples:
       prodchain journal --object "task 10000001"

@@ -36,7 +36,7 @@ COLUMNS = (
     Column("reason", "health_reason"),
 )
 LINES = (
-    *COLUMNS,
+    *COLUMNS[:-1],
     Column("ordered", "ordered"),
     Column("health", "health"),
     Column("because", "health_reason"),

@@ -1,5 +1,6 @@
 """``prodchain retry``: the rules for failed jobs."""
 
+import json
 from pathlib import Path
 from typing import Annotated
 
@@ -7,8 +8,9 @@ import typer
 
 from prodchain.broker.client import Document
 
-from ..errors import Usage
+from ..documents import text_of
 from ..options import chosen
+from ..orders import DryRun, Reason
 from ..output import Column, say, show_item, show_items, show_json
 
 app = typer.Typer(
@@ -19,7 +21,7 @@ app = typer.Typer(
 
 def _actions(rule: Document) -> str:
     told = ("name", "match", "exit_codes", "steps", "owners", "remedy")
-    return ", ".join(f"{key} = {value}" for key, value in rule.items() if key not in told)
+    return ", ".join(f"{key} = {json.dumps(value)}" for key, value in rule.items() if key not in told)
 
 
 COLUMNS = (
@@ -73,8 +75,8 @@ def test(
 @app.command()
 def apply(
     file: Annotated[Path, typer.Argument(help="TOML document with the rules.")],
-    reason: Annotated[str, typer.Option(help="Why, for the journal.")] = "",
-    dry_run: Annotated[bool, typer.Option("--dry-run", "-n", help="Only say what would change.")] = False,
+    reason: Reason = "",
+    dry_run: DryRun = False,
 ) -> None:
     """Put the rules of a file in force. Needs an administrator's token.
 
@@ -82,10 +84,7 @@ def apply(
       prodchain retry show --toml > rules.toml
       prodchain retry apply rules.toml --dry-run
     """
-    try:
-        text = file.read_text()
-    except (OSError, UnicodeDecodeError) as error:
-        raise Usage(f"{file} cannot be read: {error}", object=str(file), hint="name a TOML file") from None
+    text = text_of(file, "rules, as `retry show --toml` prints them")
     with chosen().client("admin") as client:
         outcome = client.apply_rules(text, reason, dry_run=dry_run)
     if chosen().json:
@@ -93,6 +92,8 @@ def apply(
         return
     for name, (before, after) in outcome["changes"].items():
         what = "new" if before is None else "gone" if after is None else "changed"
-        say(f"{name}: {what}{' (dry run)' if dry_run else ''}")
+        print(f"{name}\t{what}")
     if outcome["note"]:
         say(outcome["note"])
+    elif dry_run:
+        say("nothing was changed: this was a dry run")

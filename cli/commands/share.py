@@ -7,8 +7,9 @@ import typer
 
 from prodchain.broker.client import Document
 
-from ..errors import Usage
+from ..documents import text_of
 from ..options import chosen
+from ..orders import DryRun, Reason
 from ..output import Column, on_terminal, say, show_items, show_json
 from ..values import Kind, exact
 
@@ -20,7 +21,7 @@ def _percent(name: str) -> Any:
 
 
 COLUMNS = (
-    Column("share", lambda share: "  " * share["depth"] * on_terminal() + share["name"]),
+    Column("share", lambda share: "· " * share["depth"] * on_terminal() + share["name"]),
     Column("value", "value", Kind.NUMBER),
     Column("target", _percent("target")),
     Column("use", _percent("use")),
@@ -29,8 +30,6 @@ COLUMNS = (
     Column("core-hours", lambda share: f"{share['core_hours']:.1f}"),
     Column("tasks", lambda share: " ".join(f"{key}={value}" for key, value in share["match"].items())),
 )
-Reason = Annotated[str, typer.Option(help="Why, for the journal.")]
-DryRun = Annotated[bool, typer.Option("--dry-run", "-n", help="Only say what would change.")]
 
 
 @app.command()
@@ -75,10 +74,7 @@ def apply(
     Examples:
       prodchain share apply shares.toml --dry-run
     """
-    try:
-        text = file.read_text()
-    except (OSError, UnicodeDecodeError) as error:
-        raise Usage(f"{file} cannot be read: {error}", object=str(file), hint="name a TOML file") from None
+    text = text_of(file, "a tree of shares, as TOML")
     with chosen().client("admin") as client:
         _told(client.apply_shares(text, reason, dry_run=dry_run))
 

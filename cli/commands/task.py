@@ -9,7 +9,8 @@ import typer
 
 from prodchain.broker.client import Document
 
-from ..errors import NotFound, Usage
+from ..documents import text_of
+from ..errors import Usage
 from ..options import chosen
 from ..output import Column, say, show_item, show_items, show_json
 from ..reasons import At, moment_of, show_decisions, show_why
@@ -88,7 +89,8 @@ def submit(
     """Submit a task. Repeated, it finds the same task again: its output dataset is the key.
 
     With --dry-run it says how many jobs there would be, where the first of them would go and why, and what would be
-    copied; nothing is done.
+    copied; nothing is done. A request has step, output and command, then input, or events or jobs; and memory_mb,
+    walltime_s, sites and so on. How to split work (docs/how-to/split-work.md) has examples.
 
     Examples:
       prodchain task submit evgen.toml --dry-run
@@ -108,12 +110,10 @@ def submit(
 
 
 def _request(file: Path) -> Document:
+    text = text_of(file, "a task's request")
     try:
-        text = file.read_text()
         document: Document = json.loads(text) if file.suffix == ".json" else tomllib.loads(text)
-    except FileNotFoundError:
-        raise NotFound("no such file", object=str(file), hint="name a file with a task's request") from None
-    except (OSError, ValueError) as error:
+    except ValueError as error:
         raise Usage(
             f"not a request: {error}", object=str(file), hint="write TOML, or JSON in a file *.json"
         ) from None

@@ -122,6 +122,12 @@ def test_with_json_an_error_is_a_document_too(other_end: Broker, run: Run) -> No
     assert json.loads(ran.err)["error"]["code"] == "not-found"
 
 
+@pytest.mark.parametrize("command", ["journal --limit 0 --json", "nosuch --json"])
+def test_a_mistake_before_json_is_a_document_too(run: Run, command: str) -> None:
+    ran = run(*command.split())
+    assert (ran.code, json.loads(ran.err)["error"]["code"]) == (2, "usage")
+
+
 def test_no_error_shows_a_traceback_unless_it_is_asked_for(
     other_end: Broker, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -82,7 +82,7 @@ def test_several_tasks_are_all_steered_or_none(task: int, run: Run) -> None:
 def test_queues_are_drained_and_brought_back(task: int, run: Run) -> None:
     assert run("queue", "drain", "A-BATCH", "-r", "new kernel").out == "queue A-BATCH\tstatus\tonline\tdrain\n"
     shown = run("queue", "show", "A-BATCH").out
-    assert "status\tdrain\n" in shown and "reason\tdrain, ordered by root: new kernel\n" in shown
+    assert "status\tdrain\n" in shown and "because\tdrain, ordered by root: new kernel\n" in shown
     assert run("queue", "offline", "A-BATCH", "--dry-run").out == "queue A-BATCH\tstatus\tdrain\toffline\n"
     assert run("queue", "online", "A-BATCH").out == "queue A-BATCH\tstatus\tdrain\tonline\n"
     assert run("queue", "drain", "NOWHERE").code == 3

@@ -145,8 +145,9 @@ def test_rules_for_failed_jobs_are_tried_and_changed(sites: None, run: Run, tmp_
     )
     shown = run("retry", "show", "--toml").out
     (tmp_path / "rules.toml").write_text(shown + '\n[rule.mine]\nmatch = "x"\nlimit = 1\n')
-    assert run("retry", "apply", "rules.toml", "--dry-run").err == "mine: new (dry run)\n"
-    assert run("retry", "apply", "rules.toml", "--reason", "a test").err == "mine: new\n"
+    tried = run("retry", "apply", "rules.toml", "--dry-run")
+    assert (tried.out, tried.err) == ("mine\tnew\n", "nothing was changed: this was a dry run\n")
+    assert run("retry", "apply", "rules.toml", "-r", "a test").out == "mine\tnew\n"
     assert run("retry", "apply", "rules.toml").err == "the same rules are in force already\n"
     assert run("retry", "show").out.splitlines()[-1] == "mine\tx\t\tlimit = 1\t"
     (tmp_path / "rules.toml").write_text("[rule.mine]\nlimit = 0")
