@@ -61,7 +61,7 @@ slots = 4
 memory_mb = 1000
 walltime_s = 900
 """
-SETTINGS = "lease_s = 6\nheartbeat_s = 1\ncanary_s = 2\n"
+SETTINGS = "lease_s = 6\nheartbeat_s = 1\ncanary_s = 4\n"
 MEMORY_MB = {"TIER1-BATCH": 2000, "UNI-BATCH": 6000, "HPC-BATCH": 1000}
 LINK_BYTES_S = 300_000
 TOOLS = ("uname", "date")
