@@ -55,7 +55,6 @@ async def test_the_contract_names_every_route_of_the_api_and_its_policy(broker: 
         "POST /api/sites/apply",
         "POST /api/shares/apply",
         "POST /api/rules",
-        "POST /api/shares/apply",
         "POST /api/tokens",
         "GET /api/tokens",
         "POST /api/tokens/{token}/revoke",
