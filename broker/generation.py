@@ -280,16 +280,10 @@ async def _note_used(conn: Connection, task: Task, split: Split) -> None:
 async def _define(conn: Connection, task: Task, ask: TaskRequest, works: list[Work]) -> None:
     assert task.id is not None
     scouts = bool(ask.scouts) and task.state != TaskState.RUNNING
-    await jobs.define(
-        conn,
-        task.id,
-        [(work, 1) for work in works],
-        requirement=await requirements.find(conn, requirements.of_ask(ask)),
-        priority=task.priority,
-        actor=ACTOR,
-        reason="a scout: it is measured" if scouts else "work to do",
-        scout=scouts,
-    )
+    requirement = await requirements.find(conn, requirements.of_ask(ask))
+    kind = jobs.Kind(task.id, requirement, task.priority, scouts)
+    reason = "a scout: it is measured" if scouts else "work to do"
+    await jobs.define(conn, kind, [(work, 1) for work in works], ACTOR, reason)
     if task.state == TaskState.READY:
         if scouts:
             await move(conn, task.id, TaskState.SCOUTING, ACTOR, f"{ask.scouts} jobs run first and are measured")

@@ -11,12 +11,10 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from ..errors import BadRequest
 from ..mistakes import mistakes
-from ..requirements import Requirement
+from ..requirements import MEMORY_STEP_MB, WALLTIME_STEP_S, Requirement
 from ..tomllines import lines_of
 
 log = logging.getLogger("prodchain.rules")
-MEMORY_STEP_MB = 250
-WALLTIME_STEP_S = 600
 LONGEST_S = 0.1
 """For one expression on one error; what is usual takes some microseconds."""
 FREE_AT_MOST = 10
