@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 from . import jobs, requirements, standins
 from .asks import ask_of
-from .database import Connection
+from .database import Connection, wake
 from .errors import BadRequest
 from .models import Task
 from .requests import MAX_JOBS, TaskRequest
@@ -135,7 +135,7 @@ async def generate(conn: Connection, task_id: int) -> int:
             made.position,
         )
     if made.generated:
-        await conn.execute("SELECT pg_notify('prodchain_work', 'close')")
+        await wake(conn, "close")
     return len(made.works)
 
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from prodchain.catalog import holds, hooks
 
 from . import lostoutputs
-from .database import Connection
+from .database import Connection, wake
 from .jobs import deliver_holder, lock, release_holder
 from .states import ON_PILOT, TASK_FINAL, JobState
 
@@ -46,7 +46,7 @@ async def consume(conn: Connection, dataset_id: int, files: Sequence[int] = ()) 
         dataset_id,
         files,
     )
-    await conn.execute("SELECT pg_notify('prodchain_work', 'generate')")
+    await wake(conn, "generate")
 
 
 _NEEDED = """
@@ -131,7 +131,7 @@ async def removed(conn: Connection, storage_id: int, file_ids: Sequence[int]) ->
             """,
             back,
         )
-        await conn.execute("SELECT pg_notify('prodchain_work', 'place')")
+        await wake(conn, "place")
     return waits
 
 

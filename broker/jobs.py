@@ -5,8 +5,8 @@ from typing import NamedTuple
 
 from prodchain.catalog import holds
 
-from .database import Connection
-from .errors import NotFound
+from .database import Connection, wake
+from .errors import unknown
 from .models import Job
 from .splitting import Work
 from .states import AT_QUEUE, ON_PILOT, WAITING, JobState
@@ -28,7 +28,7 @@ def deliver_holder(job_id: int) -> str:
 async def get(conn: Connection, job_id: int) -> Job:
     row = await conn.fetchrow("SELECT * FROM job WHERE id = $1", job_id)
     if row is None:
-        raise NotFound(f"there is no job {job_id}", object=f"job {job_id}", hint="see `prodchain job ls`")
+        raise unknown("job", job_id)
     return Job.model_validate(dict(row))
 
 
@@ -194,7 +194,7 @@ async def send_back(conn: Connection, ids: Sequence[int], actor: str, reason: st
         reason,
     )
     if back:
-        await conn.execute("SELECT pg_notify('prodchain_work', 'place')")
+        await wake(conn, "place")
     return len(back)
 
 

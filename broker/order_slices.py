@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 
 from . import jobs, requirements
 from .asks import ask_of
-from .database import Connection
+from .database import Connection, wake
 from .jobs import Kind
 from .models import Task
 from .requirements import NEEDS
@@ -107,7 +107,7 @@ async def _slice(conn: Connection, task: Task, verb: str) -> None:
         await end(conn, task, [verb])
     else:
         await conn.execute("UPDATE open_order SET after = $3 WHERE task_id = $1 AND verb = $2", task.id, verb, until)
-        await conn.execute("SELECT pg_notify('prodchain_work', 'orders')")
+        await wake(conn, "orders")
 
 
 async def _kill(conn: Connection, task: Task, order: Any, rows: Sequence[Any]) -> None:

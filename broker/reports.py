@@ -12,7 +12,7 @@ from prodchain.catalog.names import Did, file_name, sub_name
 from prodchain.pilot_agent.messages import Answer, Answers, Update, Updates
 
 from . import leases
-from .database import Connection, one
+from .database import Connection, one, wake
 from .errors import BadRequest
 from .failing import fail
 from .jobs import deliver_holder, get, lock, release_holder
@@ -155,7 +155,7 @@ async def _finish(conn: Connection, job: Job, actor: str, update: Update) -> Non
     missing = 0
     if away:
         await subscriptions.subscribe(conn, sub, place["destination_id"])
-        await conn.execute("SELECT pg_notify('prodchain_work', 'move')")
+        await wake(conn, "move")
         missing = await holds.place(conn, deliver_holder(job.id), place["destination_id"], away, sub)
     await holds.drop(conn, [release_holder(job.id)])
     await conn.execute("DELETE FROM lease WHERE job_id = $1", job.id)

@@ -7,7 +7,7 @@ from prodchain.catalog.models import BOOKKEEPING, Dataset, DatasetKind
 from prodchain.catalog.names import Did, parse_did, parse_versioned
 
 from . import merging, shares
-from .database import Connection
+from .database import Connection, wake
 from .errors import BadRequest, TaskConflict
 from .models import Task
 from .requests import TaskRequest
@@ -72,7 +72,7 @@ async def submit(
         await reads(conn, task, [dataset], name)
     if request.merge:
         await _merge(conn, task, request, filled[""], target)
-    await conn.execute("SELECT pg_notify('prodchain_work', 'generate')")
+    await wake(conn, "generate")
     return task, True
 
 

@@ -7,12 +7,12 @@ from pydantic import ValidationError
 
 from . import journal, order_slices
 from .asks import ask_of
-from .database import Connection
+from .database import Connection, wake
 from .errors import BadRequest, WrongState
 from .journal import Outcome
 from .mistakes import mistakes
 from .models import Task
-from .orders import count, family, number, wake
+from .orders import count, family, number
 from .requests import TaskRequest
 from .requirements import NEEDS
 from .states import AT_QUEUE, TASK_FINAL, WAITING
@@ -55,7 +55,7 @@ async def change(
                 await order_slices.begin(
                     conn, now, "set", actor, f"its task was changed: {', '.join(of_jobs)}", of_jobs
                 )
-    await wake(conn)
+    await wake(conn, "generate", "place", "close")
     changes = {name: [getattr(before, name), value] for name, value in changed.items()}
     return await journal.enter(conn, Outcome(verb, f"task {task_id}", changes, jobs), actor, reason)
 

@@ -4,7 +4,7 @@ from prodchain.catalog import datasets
 
 from . import merging, order_slices, scouting
 from .asks import ask_of
-from .database import Connection, one
+from .database import Connection, one, wake
 from .jobs import cancel_unplaced
 from .models import Task
 from .placement import tasks_with_unplaced
@@ -75,7 +75,7 @@ async def complete(conn: Connection, task_id: int) -> int:
     if child is not None:
         if task.state in _AT_WORK and counts["finished"]:
             await move(conn, task_id, TaskState.MERGING, ACTOR, f"{reason}; task {child.id} merges what they made")
-            await conn.execute("SELECT pg_notify('prodchain_work', 'generate')")
+            await wake(conn, "generate")
             return 1
         if (merged := merging.ending(state, child)) is None and counts["finished"]:
             return 0

@@ -7,8 +7,8 @@ a lane, and the claim takes its head.
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
-from fnmatch import fnmatchcase
 
+from ..brokerage import slots
 from ..requirements import Requirement
 from .shares import Turns, hunger
 
@@ -98,9 +98,8 @@ def lacking(needs: Requirement, offer: Offer) -> Iterator[tuple[str, str]]:
         yield f"{needs.gpus} GPUs", f"{offer.gpus}"
     if needs.architecture and needs.architecture != offer.architecture:
         yield needs.architecture, offer.architecture or "no known architecture"
-    for name in needs.software:
-        if not any(fnmatchcase(name, pattern) for pattern in offer.software):
-            yield name, ", ".join(offer.software) or "no software"
+    for name in slots.lacking(needs.software, offer.software):
+        yield name, ", ".join(offer.software) or "no software"
 
 
 def fits(needs: Requirement, offer: Offer) -> bool:
