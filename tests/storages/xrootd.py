@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .certificates import Certificates, make_certificates
-from .servers import Server, free_port, needs, open_folder, running, wait_for
+from .servers import Server, free_port, needs, open_folder, running
 
 USER = "xrootd"
 
@@ -56,8 +56,7 @@ def xrootd(where: Path | None = None, trusted: Certificates | None = None, sums:
         config.write_text(
             CONFIG.format(at=at, port=port, https_port=https_port, certificates=certificates, sums=sums)
         )
-        with running([*_command(at), "-c", str(config)], port, at / "log") as process:
-            wait_for(https_port, process, at / "log")  # opened after the first one
+        with running([*_command(at), "-c", str(config)], (port, https_port), at / "log") as process:
             yield XRootD(
                 Server(f"root://127.0.0.1:{port}//store", store, process),
                 Server(f"https://127.0.0.1:{https_port}/store", store, process, _trust(certificates)),
@@ -66,7 +65,7 @@ def xrootd(where: Path | None = None, trusted: Certificates | None = None, sums:
 
 def _command(at: Path) -> list[str]:
     """As root it wants another user, to whom all is given; third-party copies on one host work only with -I v4."""
-    command = [shutil.which("xrootd") or "xrootd", "-I", "v4", "-l", str(at / "xrootd.log")]
+    command = [shutil.which("xrootd") or "xrootd", "-I", "v4"]
     if os.geteuid() != 0:
         return command
     user = pwd.getpwnam(USER)
