@@ -106,7 +106,7 @@ async def stored(url: str, folder: Path, queues: int) -> dict[str, float]:
         start = time.process_time()
         for task_id in numbers:
             async with conn.transaction():
-                assert await placement.place(conn, task_id, Pace(3, 15)) == JOBS
+                assert (await placement.place(conn, task_id, Pace(3, 15))).placed == JOBS
         used = time.process_time() - start
         size = await conn.fetchrow(
             """

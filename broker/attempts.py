@@ -1,7 +1,8 @@
 """The runs of one piece of work: what each was given, how it ended, and why there was another."""
 
 from .database import Connection
-from .task_views import View, no_job
+from .errors import unknown
+from .task_views import View
 
 MOST = 50
 
@@ -19,5 +20,5 @@ async def attempts(conn: Connection, job_id: int) -> View:
     """All runs of the piece of work that the job is one of, the newest first; ``reason``: why the run was made."""
     rows = await conn.fetch(_ATTEMPTS, job_id, MOST)
     if not rows:
-        raise no_job(job_id)
+        raise unknown("job", job_id)
     return {"items": [dict(row) for row in rows]}

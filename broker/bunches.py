@@ -11,13 +11,11 @@ from prodchain.pilot_agent.messages import Input, JobSpec, Output
 from .brokerage.facts import Files, Need
 from .models import Task
 from .requests import TaskRequest
+from .requirements import NEEDS
 from .splitting import Work
 
 PATIENCE = 4
 """Leases after which a pilot that cannot reach the broker gives its job up; till then the broker's word counts."""
-
-NEEDS = ("cores", "memory_mb", "walltime_s", "scratch_mb", "gpus", "architecture")
-"""What a job's row has of its requirement, beside the software."""
 
 
 class Pace(NamedTuple):
@@ -68,8 +66,7 @@ class Bunch:
         first = self.jobs[jobs[0]]
         return Need(
             jobs=tuple(jobs),
-            **{name: first[name] for name in NEEDS},
-            software=tuple(first["software"]),
+            **{name: first[name] for name in NEEDS} | {"software": tuple(first["software"])},
             inputs=tuple(Files(at, len(sizes), sum(sizes)) for at, sizes in sorted(groups.items())),
             task=self.task,
             owner=task.owner,

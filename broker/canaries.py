@@ -13,13 +13,13 @@ from prodchain.catalog.models import DatasetKind
 from prodchain.catalog.names import parse_did
 
 from . import journal, sparing, submission, workquotas
-from .database import Connection, one
-from .errors import NotFound
+from .database import Connection, one, wake
+from .errors import unknown
 from .health import EVER, Canary, End, Limits, Others, Standing, Tally, look, weigh
 from .job_views import normalised
 from .models import Health, QueueStatus
 from .recovery import book
-from .recovery.rules import Failure, Rule
+from .recovery.rules import Failure, Rule, ruling
 from .requests import TaskRequest
 from .settings import Settings
 from .states import TASK_FINAL, TaskState
@@ -104,7 +104,7 @@ class Watch:
         await _keep(conn, queue, before, after, None if over else queue["canary"])
         if after.health is Health.DRAINED and before.health is Health.GOOD:
             await sparing.spare(conn, queue_id, queue["name"], [end.job for end in tally.failures], ACTOR)
-            await conn.execute("SELECT pg_notify('prodchain_work', 'rebroker')")
+            await wake(conn, "rebroker")
         return 1
 
 
@@ -139,7 +139,7 @@ async def _tally(conn: Connection, queue: asyncpg.Record, standing: Standing, li
 
 def _end(row: asyncpg.Record, rules: Sequence[Rule]) -> End:
     failure = Failure(row["error"], row["exit_code"], row["step"], row["owner"])
-    rule = next((rule for rule in rules if rule.active and rule.fits(failure)), None)
+    rule, _ = ruling(failure, rules)
     return End(
         row["task_id"],
         row["failed"],
@@ -180,14 +180,14 @@ async def _keep(
         changes: dict[str, list[Any]] = {"health": [before.health, after.health]}
         reason = f"tried out with task {canary}" if after.health is Health.PROBING else after.reason
         await journal.enter(conn, journal.Outcome(after.health, f"queue {queue['name']}", changes), ACTOR, reason)
-        await conn.execute("SELECT pg_notify('prodchain_work', 'place')")
+        await wake(conn, "place")
 
 
 async def test(conn: Connection, name: str) -> int:
     """Send the queue a canary now, whatever its health and status; returns its task. One under way serves as well."""
     queue_id = await conn.fetchval("SELECT id FROM queue WHERE name = $1", name)
     if queue_id is None:
-        raise NotFound(f"there is no queue {name}", object=f"queue {name}", hint="see `prodchain queue ls`")
+        raise unknown("queue", name)
     queue = await _queue(conn, queue_id, Limits())
     canary = _canary(queue)
     if canary is not None and not canary.over:

@@ -165,21 +165,10 @@ class Client(OrderCalls):
     def shares(self, *, days: int | None = None) -> list[Document]:
         return list(self._json("GET", "/api/shares", {"days": days})["items"])
 
-    def apply_shares(self, text: str, reason: str = "", *, dry_run: bool = False) -> Document:
-        body = {"text": text, "reason": reason, "dry_run": dry_run}
-        return self._json("POST", "/api/shares/apply", body=body)
-
-    def set_share(self, name: str, value: float, reason: str = "", *, dry_run: bool = False) -> Document:
-        body = {"value": value, "reason": reason, "dry_run": dry_run}
-        return self._json("POST", f"/api/shares/{quote(name, safe='')}/set", body=body)
-
     # Rules for failed jobs
 
     def rules(self) -> Document:
         return self._json("GET", "/api/rules")
-
-    def apply_rules(self, text: str, reason: str = "", *, dry_run: bool = False) -> Document:
-        return self._json("POST", "/api/rules", {"dry_run": dry_run or None}, body={"text": text, "reason": reason})
 
     def test_rules(self, message: str, **what: Any) -> Document:
         """Which rule would decide; ``what``: exit_code, step, owner, attempt, max_attempts."""

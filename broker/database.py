@@ -56,6 +56,11 @@ async def one(conn: Connection, statement: str, *values: object) -> asyncpg.Reco
     return row
 
 
+async def wake(conn: Connection, *agents: str) -> None:
+    """Tell agents that there may be work, when the transaction is committed."""
+    await conn.execute("SELECT pg_notify('prodchain_work', agent) FROM unnest($1::text[]) AS a (agent)", agents)
+
+
 LOST = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError)
 """What a statement raises when the database cannot serve it."""
 

@@ -8,7 +8,7 @@ from typing import Any
 from .database import Connection
 from .job_views import normalised
 from .recovery import book
-from .recovery.rules import Failure, Rule
+from .recovery.rules import Failure, Rule, ruling
 from .task_views import View
 
 LOOKED_AT = 2000
@@ -53,8 +53,7 @@ def _view(message: str, found: list[Mapping[str, Any]], rules: tuple[Rule, ...])
     newest = found[0]
     tasks = list(dict.fromkeys(row["task"] for row in found))
     failure = Failure(newest["error"], newest["exit_code"], newest["step"], newest["owner"])
-    fitting = [rule for rule in rules if rule.fits(failure)]
-    rule = next((rule for rule in fitting if rule.active), None)
+    rule, passive = ruling(failure, rules)
     return {
         "message": message,
         "jobs": sum(row["jobs"] for row in found),
@@ -70,7 +69,7 @@ def _view(message: str, found: list[Mapping[str, Any]], rules: tuple[Rule, ...])
         "last_seen": max(row["last_seen"] for row in found),
         "rule": rule.name if rule else "",
         "then": then(rule),
-        "passive": [passive.name for passive in fitting if not passive.active],
+        "passive": [each.name for each in passive],
         "remedy": rule.remedy.replace("set ID", f"set {newest['task']}") if rule else "",
     }
 

@@ -42,6 +42,11 @@ class NotFound(BrokerError):
     status = 404
 
 
+def unknown(kind: str, name: object) -> NotFound:
+    """No task, job, queue .. of that name; ``kind`` is the word for it, and the command that lists them."""
+    return NotFound(f"there is no {kind} {name}", object=f"{kind} {name}", hint=f"see `prodchain {kind} ls`")
+
+
 class TaskConflict(BrokerError):
     code = "task-conflict"
     status = 409

@@ -3,12 +3,11 @@
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import NamedTuple
 
 from . import requirements
 from .asks import ask_of
 from .database import Connection
-from .jobs import define, end
+from .jobs import Kind, define, end
 from .models import Job, Task
 from .recovery import book
 from .recovery.halves import divisible, halve
@@ -67,16 +66,9 @@ def _run(job: Job, ask: TaskRequest, need: Requirement) -> Run:
     )
 
 
-class _Kind(NamedTuple):
-    """Jobs that are defined in one statement."""
-
-    task: int
-    requirement: Requirement
-    priority: int
-    spared: int
-    scout: bool
-    avoid: tuple[int, ...]
-    reason: str
+def avoiding(before: Sequence[int], queue_id: int) -> tuple[int, ...]:
+    """The queues that work keeps away from if this is one more."""
+    return tuple(dict.fromkeys([*before, queue_id]))[-MOST_AVOIDED:]
 
 
 async def _again(
@@ -86,41 +78,26 @@ async def _again(
     asks: Mapping[int, TaskRequest],
     actor: str,
 ) -> None:
-    kinds: dict[_Kind, list[tuple[Work, int]]] = defaultdict(list)
+    needs = {retry.requirement for retry in retries.values() if retry.again}
+    known = {need: await requirements.find(conn, need) for need in needs}
+    kinds: dict[tuple[Kind, str], list[tuple[Work, int]]] = defaultdict(list)
     for job in jobs:
         assert job.id is not None
         retry = retries[job.id]
-        avoid = [*job.avoid, job.queue_id] if retry.elsewhere and job.queue_id is not None else job.avoid
+        away = retry.elsewhere and job.queue_id is not None
+        avoid = avoiding(job.avoid, job.queue_id or 0) if away else tuple(job.avoid)
         reason = f"job {job.id} failed: {retry.reason}" if len(jobs) == 1 else f"a run failed: {retry.reason}"
-        kind = _Kind(
-            job.task_id,
-            retry.requirement,
-            job.priority,
-            retry.spared,
-            job.scout,
-            tuple(dict.fromkeys(avoid))[-MOST_AVOIDED:],
-            reason,
-        )
+        kind = Kind(job.task_id, known[retry.requirement], job.priority, job.scout, avoid, retry.spared)
         work = Work.load(job.work)
         whole, *other = await _cut(conn, job.task_id, work, asks[job.task_id]) if retry.smaller else [work]
-        kinds[kind].append((whole, job.attempt + 1))
+        kinds[kind, reason].append((whole, job.attempt + 1))
         # The other half begins to count anew, but has no more attempts left than the first: what always fails would
         # be cut without end.
         if other:
-            kinds[kind._replace(spared=retry.spared - job.attempt)] += [(half, 1) for half in other]
-    for kind, works in kinds.items():
-        await define(
-            conn,
-            kind.task,
-            works,
-            requirement=await requirements.find(conn, kind.requirement),
-            priority=kind.priority,
-            actor=actor,
-            reason=kind.reason,
-            scout=kind.scout,
-            avoid=kind.avoid,
-            spared=kind.spared,
-        )
+            halves = kind._replace(spared=retry.spared - job.attempt)
+            kinds[halves, reason] += [(half, 1) for half in other]
+    for (kind, reason), works in kinds.items():
+        await define(conn, kind, works, actor, reason)
 
 
 async def _cut(conn: Connection, task_id: int, work: Work, ask: TaskRequest) -> list[Work]:

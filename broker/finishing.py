@@ -14,7 +14,7 @@ from prodchain.catalog.models import DatasetKind
 from prodchain.catalog.names import Did, file_name, sub_name
 from prodchain.pilot_agent.messages import Update
 
-from .database import Connection
+from .database import Connection, wake
 from .jobs import deliver_holder, release_holder
 from .states import JobState
 from .texts import storable
@@ -164,7 +164,7 @@ async def _send_home(conn: Connection, away: Mapping[int, list[_Made]], subs: Ma
     """By job: how many files are missing at the destination."""
     for sub, destination in sorted({(subs[job], away[job][0].dataset["destination_id"]) for job in away}):
         await subscriptions.subscribe(conn, sub, destination)
-    await conn.execute("SELECT pg_notify('prodchain_work', 'move')")
+    await wake(conn, "move")
     waits = [
         holds.NewHold(
             deliver_holder(job),

@@ -2,9 +2,9 @@
 
 from typing import NamedTuple
 
-from . import jobs, requirements
+from . import jobs, requirements, standins
 from .asks import ask_of
-from .database import Connection
+from .database import Connection, wake
 from .errors import BadRequest
 from .models import Task
 from .requests import MAX_JOBS, TaskRequest
@@ -41,14 +41,16 @@ FROM task_input i JOIN dataset d ON d.id = i.dataset_id
 JOIN task t ON t.id = i.task_id LEFT JOIN task p ON p.id = t.parent_id
 WHERE i.task_id = $1 AND i.role = ''
 """
-_NEW = """
-SELECT f.id, f.events, f.bytes, u.dataset_id, f.name, u.taken
+# Of what has left its dataset (an output that was lost on its way) no pieces are made.
+_THERE = "EXISTS (SELECT FROM dataset_file m WHERE m.dataset_id = u.dataset_id AND m.file_id = u.file_id)"
+_NEW = f"""
+SELECT f.id, f.events, f.bytes, u.dataset_id, f.name, u.taken, {_THERE}
 FROM (SELECT * FROM task_file WHERE task_id = $1 AND NOT used ORDER BY dataset_id, file_id LIMIT $2) u
 JOIN file f ON f.id = u.file_id
-"""
+"""  # noqa: S608
 # Datasets that are closed first: of the others a part may be kept back, and must not be all that is looked at.
-_NEW_BY_DATASET = """
-SELECT f.id, f.events, f.bytes, u.dataset_id, f.name, u.taken
+_NEW_BY_DATASET = f"""
+SELECT f.id, f.events, f.bytes, u.dataset_id, f.name, u.taken, {_THERE}
 FROM (
     SELECT u.* FROM task_input i JOIN dataset d ON d.id = i.dataset_id CROSS JOIN LATERAL (
         SELECT * FROM task_file WHERE task_id = $1 AND dataset_id = i.dataset_id AND NOT used
@@ -56,7 +58,7 @@ FROM (
     ) u
     WHERE i.task_id = $1 AND i.role = '' ORDER BY d.state = 'open', i.dataset_id, u.file_id LIMIT $3
 ) u JOIN file f ON f.id = u.file_id
-"""
+"""  # noqa: S608
 _USED = """
 UPDATE task_file u SET used = new.taken IS NULL, taken = coalesce(new.taken, u.taken)
 FROM unnest($2::bigint[], $3::bigint[]) AS new (file_id, taken) WHERE u.task_id = $1 AND u.file_id = new.file_id
@@ -133,7 +135,7 @@ async def generate(conn: Connection, task_id: int) -> int:
             made.position,
         )
     if made.generated:
-        await conn.execute("SELECT pg_notify('prodchain_work', 'close')")
+        await wake(conn, "close")
     return len(made.works)
 
 
@@ -206,17 +208,25 @@ async def _from_input(conn: Connection, task: Task, ask: TaskRequest, most: int)
     # The states are read first: files seen after a dataset was seen closed are all its files.
     sources = {row["dataset_id"]: row["growing"] for row in await conn.fetch(_SOURCES, task.id)}
     look = max(BUNCH, FILES + 1 if (limits.files, limits.events) == (None, None) else limits.files or 1)
-    if limits.boundary == "dataset":
-        rows = await conn.fetch(_NEW_BY_DATASET, task.id, look, LEFT)
-    else:
-        rows = await conn.fetch(_NEW, task.id, look)
-    files = [InputFile(*row) for row in rows]
+    rows = await _new_files(conn, task, limits, look)
+    if await standins.stand_in(conn, task.id or 0, [file for file, _ in rows]):
+        rows = await _new_files(conn, task, limits, look)
+    files = [file for file, there in rows if there]
     _refuse_too_many(task, files, ask.events_per_job)
-    growing, all_seen = _growing(files, sources, limits, look)
+    growing, all_seen = _growing([file for file, _ in rows], sources, limits, look)
     split = split_files(files, limits, seed=ask.seed, start=task.numbers, growing=growing, most=most)
     await _note_used(conn, task, split)
     whole = all_seen and not any(sources.values()) and len(split.used) == len(files)
     return _Made(split.works, whole, task.position)
+
+
+async def _new_files(conn: Connection, task: Task, limits: Limits, look: int) -> list[tuple[InputFile, bool]]:
+    """Files that are in no piece to their last event, each with whether it is in its dataset still."""
+    if limits.boundary == "dataset":
+        rows = await conn.fetch(_NEW_BY_DATASET, task.id, look, LEFT)
+    else:
+        rows = await conn.fetch(_NEW, task.id, look)
+    return [(InputFile(*file), there) for *file, there in rows]
 
 
 def _refuse_too_many(task: Task, files: list[InputFile], events_per_job: int | None) -> None:
@@ -270,16 +280,10 @@ async def _note_used(conn: Connection, task: Task, split: Split) -> None:
 async def _define(conn: Connection, task: Task, ask: TaskRequest, works: list[Work]) -> None:
     assert task.id is not None
     scouts = bool(ask.scouts) and task.state != TaskState.RUNNING
-    await jobs.define(
-        conn,
-        task.id,
-        [(work, 1) for work in works],
-        requirement=await requirements.find(conn, requirements.of_ask(ask)),
-        priority=task.priority,
-        actor=ACTOR,
-        reason="a scout: it is measured" if scouts else "work to do",
-        scout=scouts,
-    )
+    requirement = await requirements.find(conn, requirements.of_ask(ask))
+    kind = jobs.Kind(task.id, requirement, task.priority, scouts)
+    reason = "a scout: it is measured" if scouts else "work to do"
+    await jobs.define(conn, kind, [(work, 1) for work in works], ACTOR, reason)
     if task.state == TaskState.READY:
         if scouts:
             await move(conn, task.id, TaskState.SCOUTING, ACTOR, f"{ask.scouts} jobs run first and are measured")

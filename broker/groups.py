@@ -2,7 +2,7 @@
 
 from . import journal
 from .database import Connection
-from .errors import Forbidden, NotFound
+from .errors import Forbidden, unknown
 from .journal import Outcome, View
 from .models import TokenKind
 from .tokens import Caller
@@ -80,7 +80,7 @@ async def groups(
 async def group(conn: Connection, name: str) -> View:
     members = await _members(conn, name)
     if not members:
-        raise NotFound(f"there is no group {name}", object=f"group {name}", hint="see `prodchain group ls`")
+        raise unknown("group", name)
     return _view(name, [who for who in members if members[who]], [who for who in members if not members[who]])
 
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from prodchain.catalog import holds, hooks
 
 from . import lostoutputs
-from .database import Connection
+from .database import Connection, wake
 from .jobs import deliver_holder, lock, release_holder
 from .states import ON_PILOT, TASK_FINAL, JobState
 
@@ -46,7 +46,7 @@ async def consume(conn: Connection, grown: Mapping[int, Sequence[int]]) -> None:
         [dataset_id for dataset_id, file_ids in grown.items() for _ in file_ids],
         [file_id for file_ids in grown.values() for file_id in file_ids],
     )
-    await conn.execute("SELECT pg_notify('prodchain_work', 'generate')")
+    await wake(conn, "generate")
 
 
 async def closed(conn: Connection, dataset_id: int) -> None:
@@ -136,7 +136,7 @@ async def removed(conn: Connection, storage_id: int, file_ids: Sequence[int]) ->
             """,
             back,
         )
-        await conn.execute("SELECT pg_notify('prodchain_work', 'place')")
+        await wake(conn, "place")
     return waits
 
 

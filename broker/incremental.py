@@ -5,7 +5,7 @@ from prodchain.catalog.models import Dataset, DatasetState
 from prodchain.catalog.names import Did
 
 from . import merging, submission
-from .database import Connection
+from .database import Connection, wake
 from .errors import WrongState
 from .models import Task
 from .states import TaskState
@@ -40,7 +40,7 @@ async def extend(conn: Connection, task_id: int, actor: str) -> Task:
         output.id,
     )
     await submission.reads(conn, task, parts)
-    await conn.execute("SELECT pg_notify('prodchain_work', 'generate')")
+    await wake(conn, "generate")
     words = f"goes on with {datasets.versioned(source)}, into {datasets.versioned(output)}"
     return await move(conn, task_id, TaskState.RUNNING, actor, words)
 

@@ -8,7 +8,7 @@ from .journal import Outcome
 from .models import Job
 from .orders import words
 from .states import JOB_FINAL, MADE, WAITING, JobState
-from .task_changes import known_places
+from .submission import known_places
 
 
 async def kill(conn: Connection, job_id: int, actor: str, reason: str = "") -> Outcome:

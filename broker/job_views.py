@@ -5,9 +5,10 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 from .database import Connection, Pool
+from .errors import unknown
 from .models import JOB_FAILED
 from .states import ON_PILOT, JobState
-from .task_views import View, no_job
+from .task_views import View
 
 _JOBS = """
 SELECT j.id, j.task_id AS task, t.step, j.number, j.attempt, j.state, q.name AS queue, q.site, j.pilot, j.priority,
@@ -79,7 +80,7 @@ async def jobs(
 async def job(conn: Connection, job_id: int) -> View:
     rows = await conn.fetch(_JOBS + "WHERE j.id = $1", job_id)
     if not rows:
-        raise no_job(job_id)
+        raise unknown("job", job_id)
     return (await _views(conn, rows))[0]
 
 

@@ -1,11 +1,12 @@
 """What happens to jobs whoever asks for it: definition, cancelling, failing with a new attempt."""
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from prodchain.catalog import holds
 
-from .database import Connection
-from .errors import NotFound
+from .database import Connection, wake
+from .errors import unknown
 from .models import Job
 from .splitting import Work
 from .states import AT_QUEUE, ON_PILOT, WAITING, JobState
@@ -27,7 +28,7 @@ def deliver_holder(job_id: int) -> str:
 async def get(conn: Connection, job_id: int) -> Job:
     row = await conn.fetchrow("SELECT * FROM job WHERE id = $1", job_id)
     if row is None:
-        raise NotFound(f"there is no job {job_id}", object=f"job {job_id}", hint="see `prodchain job ls`")
+        raise unknown("job", job_id)
     return Job.model_validate(dict(row))
 
 
@@ -76,20 +77,19 @@ async def lock_waiting(conn: Connection, ids: Sequence[int]) -> dict[int, str]:
         await trial.rollback()
 
 
-async def define(
-    conn: Connection,
-    task_id: int,
-    works: Sequence[tuple[Work, int]],
-    *,
-    requirement: int,
-    priority: int,
-    actor: str,
-    reason: str,
-    scout: bool = False,
-    avoid: Sequence[int] = (),
-    spared: int = 0,
-) -> None:
-    """Insert jobs for pieces of work, each with its attempt number; they get the task's share."""
+class Kind(NamedTuple):
+    """What jobs that are defined together have in common; their share is that of the task."""
+
+    task: int
+    requirement: int
+    priority: int
+    scout: bool = False
+    avoid: tuple[int, ...] = ()
+    spared: int = 0
+
+
+async def define(conn: Connection, kind: Kind, works: Sequence[tuple[Work, int]], actor: str, reason: str) -> None:
+    """Insert jobs for pieces of work, each with its attempt number."""
     reads = [(work.number, file) for work, _ in works for file in work.reads]
     await conn.execute(
         """
@@ -104,18 +104,18 @@ async def define(
         INSERT INTO job_input (job_id, file_id)
         SELECT made.id, file FROM unnest($13::int[], $14::bigint[]) AS reads (number, file) JOIN made USING (number)
         """,
-        task_id,
-        priority,
+        kind.task,
+        kind.priority,
         actor,
         reason,
         [work.number for work, _ in works],
         [attempt for _, attempt in works],
         [work.events for work, _ in works],
         [work.document() for work, _ in works],
-        requirement,
-        scout,
-        list(avoid),
-        spared,
+        kind.requirement,
+        kind.scout,
+        list(kind.avoid),
+        kind.spared,
         [number for number, _ in reads],
         [file for _, file in reads],
     )
@@ -130,9 +130,10 @@ async def end(
     exit_code: int | None = None,
     error: str | None = None,
 ) -> None:
-    """Move jobs that have made nothing to a final state; free what they held, doom what they stored."""
-    await lock_draws(conn, sorted(ids))
-    await conn.fetch(_STATES, ids)
+    """Move jobs that have made nothing to a final state; free what they held, doom what they stored.
+
+    The caller has locked them.
+    """
     await holds.drop(conn, [release_holder(job) for job in ids])
     rows = await conn.fetch(
         """
@@ -170,6 +171,13 @@ async def cancel(conn: Connection, ids: Sequence[int], actor: str, reason: str) 
     await end(conn, ids, JobState.CANCELLED, actor, reason)
 
 
+async def cancel_unplaced(conn: Connection, task_id: int, limit: int, actor: str, reason: str) -> int:
+    """The same for jobs of the task that wait for brokerage, so many at most; their number."""
+    rows = await conn.fetch("SELECT job_id FROM unplaced WHERE task_id = $1 ORDER BY job_id LIMIT $2", task_id, limit)
+    await cancel(conn, [row["job_id"] for row in rows], actor, reason)
+    return len(rows)
+
+
 async def send_back(conn: Connection, ids: Sequence[int], actor: str, reason: str) -> int:
     """Return jobs that wait at queues to the brokerage and say how many; what pilots took stays with them."""
     locked = await lock_waiting(conn, ids)
@@ -186,7 +194,7 @@ async def send_back(conn: Connection, ids: Sequence[int], actor: str, reason: st
         reason,
     )
     if back:
-        await conn.execute("SELECT pg_notify('prodchain_work', 'place')")
+        await wake(conn, "place")
     return len(back)
 
 

@@ -85,21 +85,29 @@ class OrderCalls(DataCalls):
     ) -> Document:
         return self._order(f"/api/jobs/{id}/priority", reason, dry_run, priority=priority)
 
-    # Queues, quotas of work, groups
+    # Queues, rules, shares, quotas of work, groups
 
     def order_queue(self, name: str, status: str, reason: str = "", *, dry_run: bool = False) -> Document:
         """``status``: online, drain or offline."""
         return self._order(f"/api/queues/{quote(name, safe='')}/{status}", reason, dry_run)
 
+    def apply_rules(self, text: str, reason: str = "", *, dry_run: bool = False) -> Document:
+        return self._order("/api/rules", reason, dry_run, text=text)
+
+    def apply_shares(self, text: str, reason: str = "", *, dry_run: bool = False) -> Document:
+        return self._order("/api/shares/apply", reason, dry_run, text=text)
+
+    def set_share(self, name: str, value: float, reason: str = "", *, dry_run: bool = False) -> Document:
+        return self._order(f"/api/shares/{quote(name, safe='')}/set", reason, dry_run, value=value)
+
     def work_quotas(self, subject: str | None = None) -> list[Document]:
         return list(self._listing("/api/quotas/work", {"subject": subject}, None))
 
     def set_work_quota(
-        self, subject: str, limits: Mapping[str, float | None], reason: str = "", *, dry_run: bool = False
+        self, subject: str, limits: Mapping[str, Any], reason: str = "", *, dry_run: bool = False
     ) -> Document:
         """``limits``: running, queued, core_hours, days; None: no limit; those that are not named stay."""
-        body = {"subject": subject, "reason": reason, "dry_run": dry_run, **limits}
-        return self._json("POST", "/api/quotas/work", body=body, again=True)
+        return self._order("/api/quotas/work", reason, dry_run, subject=subject, **limits)
 
     def groups(self, user: str | None = None) -> list[Document]:
         return list(self._listing("/api/groups", {"user": user}, None))

@@ -11,9 +11,10 @@ from typing import Any, TypeAlias
 
 from . import jobs, requirements
 from .asks import ask_of
-from .database import Connection
+from .database import Connection, wake
+from .jobs import Kind
 from .models import Task
-from .requirements import Requirement
+from .requirements import NEEDS
 from .splitting import Work
 from .states import AT_QUEUE, JOB_FINAL, MADE, ON_PILOT, WAITING, JobState
 from .tasks import get
@@ -29,7 +30,6 @@ OPPOSED = {
     "resume": ("pause",),
 }
 """Orders whose rest is not done any more when this one comes."""
-NEEDS = tuple(Requirement.__dataclass_fields__)
 Walk: TypeAlias = Callable[[Connection, Task, Any, Sequence[Any]], Awaitable[None]]
 
 
@@ -82,14 +82,11 @@ async def carry_on(conn: Connection, task_id: int) -> int:
     verbs = [row["verb"] for row in await conn.fetch("SELECT verb FROM open_order WHERE task_id = $1", task_id)]
     for verb in sorted(verbs):
         await _slice(conn, task, verb)
-    return len(verbs) + (await _no_more(conn, task) if task.ending else 0)
-
-
-async def _no_more(conn: Connection, task: Task) -> int:
-    """Attempts that were defined after a task was ordered to finish are not run."""
-    rows = await conn.fetch("SELECT job_id FROM unplaced WHERE task_id = $1 ORDER BY job_id LIMIT $2", task.id, SLICE)
-    await jobs.cancel(conn, [row["job_id"] for row in rows], "orders", f"task {task.id} finishes with what there is")
-    return len(rows)
+    if not task.ending:
+        return len(verbs)
+    # Attempts that were defined after it was ordered to finish are not run.
+    reason = f"task {task_id} finishes with what there is"
+    return len(verbs) + await jobs.cancel_unplaced(conn, task_id, SLICE, "orders", reason)
 
 
 async def _slice(conn: Connection, task: Task, verb: str) -> None:
@@ -110,7 +107,7 @@ async def _slice(conn: Connection, task: Task, verb: str) -> None:
         await end(conn, task, [verb])
     else:
         await conn.execute("UPDATE open_order SET after = $3 WHERE task_id = $1 AND verb = $2", task.id, verb, until)
-        await conn.execute("SELECT pg_notify('prodchain_work', 'orders')")
+        await wake(conn, "orders")
 
 
 async def _kill(conn: Connection, task: Task, order: Any, rows: Sequence[Any]) -> None:
@@ -169,22 +166,13 @@ async def _retry(conn: Connection, task: Task, order: Any, rows: Sequence[Any]) 
     found = await conn.fetch("SELECT attempt, work, scout FROM job WHERE id = ANY($1) ORDER BY number", lost)
     ask = ask_of(task)
     requirement = await requirements.find(conn, requirements.of_ask(ask))
-    kinds: dict[tuple[bool, int], list[tuple[Work, int]]] = defaultdict(list)
+    kinds: dict[Kind, list[tuple[Work, int]]] = defaultdict(list)
     for row in found:
         attempt = row["attempt"] + 1
-        kinds[row["scout"], max(0, attempt - ask.max_attempts)].append((Work.load(row["work"]), attempt))
-    for (scout, spared), works in kinds.items():
-        await jobs.define(
-            conn,
-            task.id,
-            works,
-            requirement=requirement,
-            priority=task.priority,
-            actor=order["actor"],
-            reason=order["reason"],
-            scout=scout,
-            spared=spared,
-        )
+        kind = Kind(task.id, requirement, task.priority, row["scout"], spared=max(0, attempt - ask.max_attempts))
+        kinds[kind].append((Work.load(row["work"]), attempt))
+    for kind, works in kinds.items():
+        await jobs.define(conn, kind, works, order["actor"], order["reason"])
 
 
 def _in(rows: Sequence[Any], states: Sequence[JobState]) -> list[int]:

@@ -11,7 +11,7 @@ from prodchain.catalog import datasets
 
 from . import incremental, journal, merging, order_slices
 from .asks import ask_of
-from .database import Connection
+from .database import Connection, wake
 from .errors import WrongState
 from .journal import Outcome
 from .models import Task
@@ -87,7 +87,7 @@ async def resume(conn: Connection, task_id: int, actor: str, reason: str = "") -
             changes[field] = [part.state, before]
             await order_slices.end(conn, part, order_slices.OPPOSED["resume"])
             await move(conn, number(part), TaskState(before), actor, words("resumed", actor, reason))
-    await wake(conn)
+    await wake(conn, "generate", "place", "close")
     return await journal.enter(conn, Outcome("resume", f"task {task_id}", changes), actor, reason)
 
 
@@ -112,7 +112,7 @@ async def finish(conn: Connection, task_id: int, actor: str, reason: str = "") -
     await conn.execute("UPDATE task SET ending = true WHERE id = $1", task_id)
     jobs = await count(conn, task_id, WAITING)
     await order_slices.begin(conn, task, "finish", actor, f"task {task_id} finishes with what there is")
-    await conn.execute("SELECT pg_notify('prodchain_work', 'close')")
+    await wake(conn, "close")
     return await journal.enter(conn, Outcome("finish", f"task {task_id}", changes, jobs), actor, reason)
 
 
@@ -138,7 +138,7 @@ async def retry(conn: Connection, task_id: int, actor: str, reason: str = "", *,
         lost += await _lost(conn, part)
         if part.state not in TASK_FINAL:
             await order_slices.begin(conn, part, "retry", actor, "task retry")
-    await wake(conn)
+    await wake(conn, "generate", "place", "close")
     changes: dict[str, list[Any]] = {"state": [before.state, task.state]}
     if before.ending:
         changes["ending"] = [True, False]
@@ -220,8 +220,3 @@ def words(what: str, actor: str, reason: str, *, by: str = "by") -> str:
 def number(task: Task) -> int:
     assert task.id is not None
     return task.id
-
-
-async def wake(conn: Connection) -> None:
-    for agent in ("generate", "place", "close"):
-        await conn.execute("SELECT pg_notify('prodchain_work', $1)", agent)

@@ -12,7 +12,7 @@ from .brokerage.facts import Offer
 from .bunches import Pace
 from .database import Connection
 from .offers import offers
-from .placement import Outcome, Waiting, place_bunch, waiting
+from .placement import Outcome, Waiting, place, waiting
 
 AGAIN_S = 30.0
 """After so long it is asked about in any case: links are forgotten, files come from elsewhere."""
@@ -96,7 +96,7 @@ class Placer:
         task = self._tasks[task_id]
         if not self._patience.due(task):
             return 0
-        outcome = await place_bunch(conn, task_id, self._pace)
+        outcome = await place(conn, task_id, self._pace)
         if outcome.decisions:
             self._patience.note(task, outcome)
         return outcome.placed

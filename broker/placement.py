@@ -17,7 +17,7 @@ from .brokerage.decide import decide
 from .brokerage.facts import Decision, Need, Offer
 from .brokerage.record import Round
 from .bunches import Bunch, Pace
-from .database import Connection, one
+from .database import Connection, one, wake
 from .decisions import Keeper
 from .jobs import release_holder
 from .models import Task
@@ -49,10 +49,6 @@ class Waiting(NamedTuple):
     id: int
     newest: int
     version: str
-
-
-async def waiting_tasks(conn: Connection) -> list[int]:
-    return [task.id for task in await waiting(conn)]
 
 
 async def waiting(conn: Connection) -> list[Waiting]:
@@ -89,13 +85,8 @@ async def _unplaced(conn: Connection, states: Sequence[TaskState], *, throttled:
     return [Waiting(**dict(row)) for row in rows]
 
 
-async def place(conn: Connection, task_id: int, pace: Pace) -> int:
-    """Give the task's unplaced jobs to queues; returns how many found one. One transaction of the caller."""
-    return (await place_bunch(conn, task_id, pace)).placed
-
-
-async def place_bunch(conn: Connection, task_id: int, pace: Pace) -> Outcome:
-    """The same, with what was decided."""
+async def place(conn: Connection, task_id: int, pace: Pace) -> Outcome:
+    """Give the task's unplaced jobs to queues. One transaction of the caller."""
     # The task first: a kill either sees the jobs placed here, or is seen here.
     row = await conn.fetchrow(
         "SELECT * FROM task WHERE id = $1 AND state = ANY($2) AND throttled = '' AND NOT ending FOR SHARE",
@@ -254,7 +245,7 @@ async def _dispatch(
         await subscriptions.subscribe(conn, dataset.id, storage)
         parts.append((jobs, dataset.id))
     if any(dataset for _, dataset in parts):
-        await conn.execute("SELECT pg_notify('prodchain_work', 'move')")
+        await wake(conn, "move")
     return parts
 
 

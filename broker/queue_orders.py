@@ -1,8 +1,8 @@
 """What operators order of queues: drained, taken offline, brought back. Their word wins over the sites file's."""
 
 from . import journal
-from .database import Connection
-from .errors import NotFound
+from .database import Connection, wake
+from .errors import unknown
 from .journal import Outcome
 from .models import Health, QueueStatus
 from .orders import words
@@ -20,7 +20,7 @@ async def order(conn: Connection, name: str, status: QueueStatus, actor: str, re
         name,
     )
     if queue is None:
-        raise NotFound(f"there is no queue {name}", object=f"queue {name}", hint="see `prodchain queue ls`")
+        raise unknown("queue", name)
     health = Health.GOOD if status is QueueStatus.ONLINE else Health(queue["health"])
     before = queue["ordered"] or queue["declared"]
     changes = {
@@ -46,7 +46,7 @@ async def order(conn: Connection, name: str, status: QueueStatus, actor: str, re
         health,
         words(f"{status}, ordered", actor, reason),
     )
-    await conn.execute("SELECT pg_notify('prodchain_work', 'place')")
+    await wake(conn, "place")
     jobs = await _jobs(conn, queue["id"]) if "status" in changes else {}
     note = "" if status is QueueStatus.ONLINE else "jobs with pilots run on"
     return await journal.enter(conn, Outcome(status, f"queue {name}", changes, jobs, note), actor, reason)

@@ -14,6 +14,9 @@ INSERT INTO requirement ({_COLUMNS}) VALUES ($1, $2, $3, $4, $5, $6, $7::jsonb) 
 """  # noqa: S608
 _GET = f"SELECT id, {_COLUMNS} FROM requirement WHERE id = ANY($1)"  # noqa: S608
 
+MEMORY_STEP_MB, WALLTIME_STEP_S = 250, 600
+"""What measured and raised needs are rounded up to, so that the kinds of requirement stay few."""
+
 
 @dataclass(frozen=True)
 class Requirement:
@@ -26,6 +29,9 @@ class Requirement:
     gpus: int = 0
     architecture: str = ""
     software: tuple[str, ...] = ()
+
+
+NEEDS = tuple(Requirement.__dataclass_fields__)
 
 
 def of_ask(ask: TaskRequest) -> Requirement:

@@ -1,7 +1,7 @@
 """Scouts: a task's first jobs are measured before the others are made."""
 
 from .asks import ask_of
-from .database import Connection
+from .database import Connection, wake
 from .models import Task
 from .sizing import Measured, enough, size
 from .states import TaskState
@@ -29,8 +29,7 @@ async def conclude(conn: Connection, task: Task, finished: int) -> None:
     sizing = size(ask_of(task), [_measured(row["metrics"], row["events"], row["files"]) for row in rows])
     await conn.execute("UPDATE task SET sizing = $2 WHERE id = $1", task.id, sizing.fields)
     await move(conn, task.id, TaskState.RUNNING, ACTOR, sizing.reason)
-    for agent in ("generate", "close"):
-        await conn.execute("SELECT pg_notify('prodchain_work', $1)", agent)
+    await wake(conn, "generate", "close")
 
 
 def _measured(metrics: dict[str, float], events: int, files: int) -> Measured:

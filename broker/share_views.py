@@ -14,8 +14,10 @@ SELECT share_id, sum(cores) FILTER (WHERE state IN {USING_SLOTS})::int AS cores,
 FROM job_count WHERE state IN ('assigned', 'activated', 'sent', 'starting', 'running', 'holding')
 GROUP BY share_id
 """  # noqa: S608
-_DONE = "SELECT share_id, sum(core_s)::bigint AS core_s FROM work_done WHERE day > $1 GROUP BY share_id"
-_SINCE = "SELECT (now() AT TIME ZONE 'UTC')::date - $1::int"
+_DONE = """
+SELECT share_id, sum(core_s)::bigint AS core_s FROM work_done
+WHERE day > (now() AT TIME ZONE 'UTC')::date - $1::int GROUP BY share_id
+"""
 
 
 async def listing(conn: Connection, days: int = 7) -> list[View]:
@@ -27,8 +29,7 @@ async def listing(conn: Connection, days: int = 7) -> list[View]:
     tree = await shares(conn)
     by_id = {share.id: share for share in tree}
     now = await conn.fetch(_USE)
-    since = await conn.fetchval(_SINCE, days)
-    done = {row["share_id"]: row["core_s"] for row in await conn.fetch(_DONE, since)}
+    done = {row["share_id"]: row["core_s"] for row in await conn.fetch(_DONE, days)}
 
     def upwards(own: Mapping[int, int]) -> dict[int, int]:
         found = dict.fromkeys(by_id, 0)

@@ -1,13 +1,12 @@
 """The declaration of the shares, a TOML document of tables [share.NAME]; reading it is pure."""
 
-import tomllib
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from .errors import BadRequest
-from .mistakes import mistakes
 from .tomllines import lines_of
+from .tomlmodels import Sort
 
 Pattern = Annotated[str, StringConstraints(min_length=1, max_length=200)]
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,59}$")]
@@ -25,33 +24,19 @@ class ShareSpec(BaseModel):
     match: dict[Literal["activity", "group", "owner", "step", "tag"], Pattern] = {}
 
 
+_SHARES = Sort("share", ShareSpec, called="table of shares", hint=HINT)
+
+
 def parse(text: str, name: str = "shares.toml") -> list[ShareSpec]:
     """The shares in their order. Raises BadRequest with the line."""
-    try:
-        document = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise BadRequest(f"{name}: {error}", object=name, hint=HINT) from None
-    tables = document.pop("share", {})
-    if document or not tables or not isinstance(tables, dict):
-        key = next(iter(document), "share")
-        raise BadRequest(f"{name}: {key!r} is no table of shares", object=name, hint=HINT)
+    found = _SHARES.read(text, name)
+    if not found:
+        raise BadRequest(f"{name}: there is no table of shares in it", object=name, hint=HINT)
     lines = lines_of(text)
-    found = [_share(key, table, lines, name) for key, table in tables.items()]
     above = {share.name: share.parent for share in found}
     for share in found:
         _check_parents(share.name, above, f"{name}:{lines.get(('share', share.name), 1)}")
     return found
-
-
-def _share(key: str, table: Any, lines: dict[tuple[str, ...], int], name: str) -> ShareSpec:
-    try:
-        return ShareSpec(**{"name": key, **table})
-    except (ValidationError, TypeError) as error:
-        field, what = "", "it is no table"
-        if isinstance(error, ValidationError):
-            field, what = mistakes(error.errors(), ShareSpec)[0]
-        line = lines.get(("share", key, field.partition(".")[0])) or lines.get(("share", key), 1)
-        raise BadRequest(f"{name}:{line}: share {key}: {field}: {what}", object=f"share {key}", hint=HINT) from None
 
 
 def _check_parents(share: str, above: dict[str, str | None], where: str) -> None:

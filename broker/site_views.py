@@ -1,7 +1,7 @@
 """Sites, queues and pilots as API, monitor and CLI show them."""
 
 from .database import Connection
-from .errors import NotFound
+from .errors import unknown
 from .marks import mark_of, read_mark
 from .task_views import View
 from .why import PILOT_SILENCE_S
@@ -70,7 +70,7 @@ async def site(conn: Connection, name: str) -> View:
     """One site, with its queues and storages as views of their own."""
     found = [view for view in (await sites(conn))[0] if view["name"] == name]
     if not found:
-        raise NotFound(f"there is no site {name}", object=f"site {name}", hint="see `prodchain site ls`")
+        raise unknown("site", name)
     return found[0]
 
 

@@ -6,7 +6,7 @@ from typing import Any
 from prodchain.catalog import sites as catalog_sites
 from prodchain.catalog.models import StorageKind
 
-from .database import Connection
+from .database import Connection, wake
 from .errors import WrongState
 from .models import QueueStatus
 from .sitespecs import Queue, SiteFile
@@ -43,7 +43,7 @@ async def apply(
         [queue.name for queue in file.queues],
         QueueStatus.OFFLINE,
     )
-    await conn.execute("SELECT pg_notify('prodchain_work', 'place')")
+    await wake(conn, "place")
     return changes
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from math import ceil
 
 from .requests import INT, MAX_JOBS, TaskRequest
+from .requirements import MEMORY_STEP_MB, WALLTIME_STEP_S
 from .splitting import FILES
 
 QUANTILE = 0.95
@@ -13,8 +14,8 @@ MARGIN = 1.2
 """On memory and scratch space."""
 TIME_MARGIN = 1.5
 """On wall time, which differs more from place to place."""
-MEMORY_STEP_MB, TIME_STEP_S, SCRATCH_STEP_MB = 250, 600, 500
-"""What needs are rounded up to, so that the kinds of requirement stay few."""
+SCRATCH_STEP_MB = 500
+"""As the steps of memory and wall time (requirements)."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,7 @@ def size(ask: TaskRequest, scouts: Sequence[Measured]) -> Sizing:
     elif wall:
         words.append(f"wall time {wall:.0f} s")
     if wall:
-        fields["walltime_s"] = _up(wall * TIME_MARGIN, TIME_STEP_S)
+        fields["walltime_s"] = _up(wall * TIME_MARGIN, WALLTIME_STEP_S)
     if scratch:
         fields["scratch_mb"] = _up(scratch * MARGIN, SCRATCH_STEP_MB)
         words.append(f"scratch space {scratch:.0f} MB")

@@ -6,7 +6,7 @@ from typing import Any
 
 from . import jobs, merging
 from .database import Connection
-from .failing import MOST_AVOIDED
+from .failing import avoiding
 from .models import Task
 from .recovery.rules import FREE_AT_MOST
 from .splitting import Work
@@ -88,22 +88,11 @@ async def _again(
     actor: str,
     reason: str,
 ) -> None:
-    kinds: dict[tuple[Any, ...], list[tuple[Work, int]]] = defaultdict(list)
+    kinds: dict[jobs.Kind, list[tuple[Work, int]]] = defaultdict(list)
     for row in lost:
         spared = min(FREE_AT_MOST, row["spared"] + runs[row["task_id"], row["number"]])
-        avoid = tuple(dict.fromkeys([*row["avoid"], queue_id]))[-MOST_AVOIDED:]
-        kind = (row["task_id"], row["requirement_id"], row["priority"], row["scout"], avoid, spared)
+        avoid = avoiding(row["avoid"], queue_id)
+        kind = jobs.Kind(row["task_id"], row["requirement_id"], row["priority"], row["scout"], avoid, spared)
         kinds[kind].append((Work.load(row["work"]), row["attempt"] + 1))
-    for (task, requirement, priority, scout, avoid, spared), works in kinds.items():
-        await jobs.define(
-            conn,
-            task,
-            works,
-            requirement=requirement,
-            priority=priority,
-            actor=actor,
-            reason=reason,
-            scout=scout,
-            avoid=avoid,
-            spared=spared,
-        )
+    for kind, works in kinds.items():
+        await jobs.define(conn, kind, works, actor, reason)

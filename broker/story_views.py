@@ -5,7 +5,8 @@ from typing import Any
 
 from . import journal
 from .database import Connection
-from .task_views import View, no_job, no_task
+from .errors import unknown
+from .task_views import View
 
 NEWEST = 200
 ORDERS = 50
@@ -19,13 +20,13 @@ _OF_JOB = "SELECT at, state, before, actor, reason FROM event WHERE job_id = $1 
 async def of_task(conn: Connection, task_id: int) -> View:
     """The newest of the task's own events and of the orders for it, in order; its jobs have stories of their own."""
     if not await conn.fetchval("SELECT EXISTS (SELECT FROM task WHERE id = $1)", task_id):
-        raise no_task(task_id)
+        raise unknown("task", task_id)
     return await _story(conn, _OF_TASK, task_id, f"task {task_id}")
 
 
 async def of_job(conn: Connection, job_id: int) -> View:
     if not await conn.fetchval("SELECT EXISTS (SELECT FROM job WHERE id = $1)", job_id):
-        raise no_job(job_id)
+        raise unknown("job", job_id)
     return await _story(conn, _OF_JOB, job_id, f"job {job_id}")
 
 

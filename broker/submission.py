@@ -7,7 +7,7 @@ from prodchain.catalog.models import BOOKKEEPING, Dataset, DatasetKind
 from prodchain.catalog.names import Did, parse_did, parse_versioned
 
 from . import merging, shares
-from .database import Connection
+from .database import Connection, wake
 from .errors import BadRequest, TaskConflict
 from .models import Task
 from .requests import TaskRequest
@@ -22,7 +22,7 @@ INSERT INTO task (key, step, owner, request, run, priority, input_id, output_id,
 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)
 ON CONFLICT (key) DO NOTHING RETURNING *
 """
-_NAMES = "SELECT name FROM queue UNION SELECT site FROM queue ORDER BY 1"
+_PLACES = "SELECT name FROM site UNION SELECT name FROM queue ORDER BY 1"
 
 
 async def submit(
@@ -45,11 +45,76 @@ async def submit(
     source, parts = await _input(conn, request.input) if request.input else (None, [])
     beside = {name: await _secondary(conn, name, wanted.dataset) for name, wanted in request.secondary.items()}
     destination = await _destination(conn, request.destination)
-    await _refuse_unknown_sites(conn, request.sites)
+    await known_places(conn, request.sites)
     target = await _output_dataset(conn, output, output, owner, kind)
+    task = await _insert(
+        conn,
+        request,
+        key=str(output),
+        owner=owner,
+        source=source,
+        target=target,
+        destination=destination,
+        actor=f"user:{owner}",
+        reason="submitted",
+        share=await shares.leaf_of(conn, request, owner),
+    )
+    if task is None:  # another submission of the same key was faster
+        known = await _known(conn, output, request)
+        assert known is not None  # the conflict showed it
+        return known, False
+    filled = {"": await merging.unmerged(conn, target) if request.merge else target}
+    for name, text in request.outputs.items():
+        filled[name] = await _output_dataset(conn, parse_did(text), output, owner, kind)
+    await fills(conn, task, filled)
+    await reads(conn, task, parts)
+    for name, dataset in beside.items():
+        await reads(conn, task, [dataset], name)
+    if request.merge:
+        await _merge(conn, task, request, filled[""], target)
+    await wake(conn, "generate")
+    return task, True
+
+
+async def _merge(conn: Connection, parent: Task, request: TaskRequest, small: Dataset, target: Dataset) -> None:
+    """The task that makes larger files of its parent's small outputs."""
+    child = merging.request_of(request, small)
+    task = await _insert(
+        conn,
+        child,
+        key=merging.key_of(parent),
+        owner=parent.owner,
+        source=small,
+        target=target,
+        destination=parent.destination_id,
+        actor=parent.actor,
+        reason=f"merges the outputs of task {parent.id}",
+        share=parent.share_id,
+        parent=parent.id,
+    )
+    assert task is not None  # the key has the parent's in it, which is new
+    await fills(conn, task, {"": target})
+    await reads(conn, task, [small])
+
+
+async def _insert(
+    conn: Connection,
+    request: TaskRequest,
+    *,
+    key: str,
+    owner: str,
+    source: Dataset | None,
+    target: Dataset,
+    destination: int,
+    actor: str,
+    reason: str,
+    share: int,
+    parent: int | None = None,
+) -> Task | None:
+    """The task of the request; None if there is one of that key."""
     row = await conn.fetchrow(
         _INSERT,
-        str(output),
+        key,
         request.step,
         owner,
         request.model_dump(),
@@ -60,54 +125,12 @@ async def submit(
         destination,
         request.group,
         request.activity,
-        f"user:{owner}",
-        "submitted",
-        None,
-        await shares.leaf_of(conn, request, owner),
+        actor,
+        reason,
+        parent,
+        share,
     )
-    if row is None:  # another submission of the same key was faster
-        known = await _known(conn, output, request)
-        assert known is not None  # the conflict showed it
-        return known, False
-    task = Task.model_validate(dict(row))
-    filled = {"": await merging.unmerged(conn, target) if request.merge else target}
-    for name, text in request.outputs.items():
-        filled[name] = await _output_dataset(conn, parse_did(text), output, owner, kind)
-    await fills(conn, task, filled)
-    await reads(conn, task, parts)
-    for name, dataset in beside.items():
-        await reads(conn, task, [dataset], name)
-    if request.merge:
-        await _merge(conn, task, request, filled[""], target)
-    await conn.execute("SELECT pg_notify('prodchain_work', 'generate')")
-    return task, True
-
-
-async def _merge(conn: Connection, parent: Task, request: TaskRequest, small: Dataset, target: Dataset) -> None:
-    """The task that makes larger files of its parent's small outputs."""
-    child = merging.request_of(request, small)
-    row = await conn.fetchrow(
-        _INSERT,
-        merging.key_of(parent),
-        child.step,
-        parent.owner,
-        child.model_dump(),
-        parent.run,
-        parent.priority,
-        small.id,
-        target.id,
-        parent.destination_id,
-        parent.group_name,
-        parent.activity,
-        parent.actor,
-        f"merges the outputs of task {parent.id}",
-        parent.id,
-        parent.share_id,
-    )
-    assert row is not None  # the key has the parent's in it, which is new
-    task = Task.model_validate(dict(row))
-    await fills(conn, task, {"": target})
-    await reads(conn, task, [small])
+    return None if row is None else Task.model_validate(dict(row))
 
 
 async def fills(conn: Connection, task: Task, filled: dict[str, Dataset]) -> None:
@@ -255,11 +278,12 @@ async def _destination(conn: Connection, name: str | None) -> int:
     return int(row["id"])
 
 
-async def _refuse_unknown_sites(conn: Connection, wanted: Sequence[str]) -> None:
-    if not wanted:
+async def known_places(conn: Connection, names: Sequence[str]) -> None:
+    """Raises BadRequest for a name that is neither a site nor a queue."""
+    if not names:
         return
-    known = [row["name"] for row in await conn.fetch(_NAMES)]
-    strange = [name for name in wanted if name not in known]
+    known = [row["name"] for row in await conn.fetch(_PLACES)]
+    strange = [name for name in names if name not in known]
     if strange:
         raise BadRequest(
             f"there is no site or queue {strange[0]}",

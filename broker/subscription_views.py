@@ -10,7 +10,7 @@ from prodchain.catalog import quotas as catalog_quotas
 from prodchain.catalog.quotas import in_words
 
 from .database import Connection
-from .errors import NotFound
+from .errors import unknown
 from .marks import part_of
 from .storage_views import named
 from .task_views import View
@@ -53,11 +53,7 @@ async def subscriptions(
 async def subscription(conn: Connection, subscription_id: int) -> View:
     found = await progress.find(conn, before=subscription_id + 1, limit=1)
     if not found or found[0].id != subscription_id:
-        raise NotFound(
-            f"there is no subscription {subscription_id}",
-            object=f"subscription {subscription_id}",
-            hint="see `prodchain subscription ls`",
-        )
+        raise unknown("subscription", subscription_id)
     return (await _views(conn, found))[0]
 
 

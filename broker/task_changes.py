@@ -7,15 +7,16 @@ from pydantic import ValidationError
 
 from . import journal, order_slices
 from .asks import ask_of
-from .database import Connection
+from .database import Connection, wake
 from .errors import BadRequest, WrongState
 from .journal import Outcome
 from .mistakes import mistakes
 from .models import Task
-from .order_slices import NEEDS
-from .orders import count, family, number, wake
+from .orders import count, family, number
 from .requests import TaskRequest
+from .requirements import NEEDS
 from .states import AT_QUEUE, TASK_FINAL, WAITING
+from .submission import known_places
 from .tasks import get
 
 OF_PIECES = ("files_per_job", "events_per_job", "bytes_per_job", "target_walltime_s")
@@ -54,7 +55,7 @@ async def change(
                 await order_slices.begin(
                     conn, now, "set", actor, f"its task was changed: {', '.join(of_jobs)}", of_jobs
                 )
-    await wake(conn)
+    await wake(conn, "generate", "place", "close")
     changes = {name: [getattr(before, name), value] for name, value in changed.items()}
     return await journal.enter(conn, Outcome(verb, f"task {task_id}", changes, jobs), actor, reason)
 
@@ -95,14 +96,3 @@ def _checked(task: Task, wanted: Mapping[str, Any]) -> TaskRequest:
             object=f"task {task.id}",
             hint=f"`prodchain task show {task.id}` has what it asks for now",
         ) from None
-
-
-async def known_places(conn: Connection, names: list[str]) -> None:
-    """Raises BadRequest for a name that is neither a site nor a queue."""
-    rows = await conn.fetch("SELECT name FROM site UNION SELECT name FROM queue ORDER BY 1")
-    known = [row["name"] for row in rows]
-    for name in names:
-        if name not in known:
-            raise BadRequest(
-                f"there is no site or queue {name}", object=name, hint=f"known are {', '.join(known) or 'none'}"
-            )

@@ -6,7 +6,7 @@ from . import merging, tasks
 from .asks import ask_of
 from .database import Connection
 from .models import USING_SLOTS, Task
-from .states import TASK_FINAL, TaskState
+from .states import JOB_FINAL, TASK_FINAL, TaskState
 from .task_views import View
 
 DATASETS = 20
@@ -113,12 +113,9 @@ def expected_end(task: View, details: View) -> datetime | None:
 
 def _left(task: View, jobs: dict[str, int]) -> float:
     """Jobs that have to end yet."""
-    open_jobs = sum(number for state, number in jobs.items() if state not in _OVER)
+    open_jobs = sum(number for state, number in jobs.items() if state not in JOB_FINAL)
     finished = jobs.get("finished", 0)
     if task["generated"] or not finished or not task["events_done"]:
         return float(open_jobs)
     left: float = (task["events_total"] - task["events_done"]) * finished / task["events_done"]
     return max(float(open_jobs), left)
-
-
-_OVER = ("finished", "failed", "cancelled", "closed")

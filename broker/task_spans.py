@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from .database import Connection
+from .states import JOB_FINAL
 from .task_views import View
 
 NEWEST = 2000
@@ -35,7 +36,6 @@ JOIN file f ON f.id = x.file_id LEFT JOIN storage s ON s.id = x.source_id
 WHERE j.id = ANY($1) ORDER BY j.id, x.started_at
 """
 _RUNS = ("sent", "starting", "running", "holding", "transferring")
-_OVER = ("finished", "failed", "cancelled", "closed")
 
 
 async def spans(conn: Connection, task_id: int) -> View:
@@ -69,5 +69,5 @@ def _states(steps: Sequence[Mapping[str, Any]]) -> list[View]:
     return [
         {"what": step["state"], "from": step["at"], "until": following["at"] if following else None, "words": ""}
         for step, following in zip(steps, [*steps[1:], None], strict=True)
-        if step["state"] not in ("defined", *_OVER)
+        if step["state"] not in ("defined", *JOB_FINAL)
     ]

@@ -3,7 +3,7 @@
 from typing import Any
 
 from .database import Connection
-from .errors import NotFound
+from .errors import unknown
 
 View = dict[str, Any]
 
@@ -75,12 +75,8 @@ async def current_tasks(conn: Connection, *, unfinished: int = 100, finished: in
 async def task(conn: Connection, task_id: int) -> View:
     rows = await conn.fetch(_TASKS + "WHERE t.id = $1", task_id)
     if not rows:
-        raise no_task(task_id)
+        raise unknown("task", task_id)
     return (await _views(conn, rows))[0]
-
-
-def no_task(task_id: int) -> NotFound:
-    return NotFound(f"there is no task {task_id}", object=f"task {task_id}", hint="see `prodchain task ls`")
 
 
 async def _views(conn: Connection, rows: list[Any]) -> list[View]:
@@ -104,17 +100,16 @@ def _view(row: View, counts: list[Any]) -> View:
 _EVENTS = "SELECT id, at, task_id AS task, job_id AS job, before, state, actor, reason FROM event "
 _AFTER = " AND ($2::bigint IS NULL OR id > $2) ORDER BY id LIMIT $3"
 _OF_TASK = _EVENTS + "WHERE task_id = $1" + _AFTER
-_OF_TASK_ALONE = _EVENTS + "WHERE task_id = $1 AND job_id IS NULL" + _AFTER
 _OF_JOB = _EVENTS + "WHERE job_id = $1" + _AFTER
 
 
 async def task_story(
-    conn: Connection, task_id: int, *, with_jobs: bool = True, limit: int = 1000, after: int | None = None
+    conn: Connection, task_id: int, *, limit: int = 1000, after: int | None = None
 ) -> tuple[list[View], int | None]:
-    """What happened to the task, and to its jobs unless only its own events are wanted, in order."""
+    """What happened to the task and to its jobs, in order."""
     if not await conn.fetchval("SELECT EXISTS (SELECT FROM task WHERE id = $1)", task_id):
-        raise no_task(task_id)
-    return await _story(conn, _OF_TASK if with_jobs else _OF_TASK_ALONE, task_id, limit, after)
+        raise unknown("task", task_id)
+    return await _story(conn, _OF_TASK, task_id, limit, after)
 
 
 async def job_story(
@@ -122,12 +117,8 @@ async def job_story(
 ) -> tuple[list[View], int | None]:
     """What happened to the job, in order."""
     if not await conn.fetchval("SELECT EXISTS (SELECT FROM job WHERE id = $1)", job_id):
-        raise no_job(job_id)
+        raise unknown("job", job_id)
     return await _story(conn, _OF_JOB, job_id, limit, after)
-
-
-def no_job(job_id: int) -> NotFound:
-    return NotFound(f"there is no job {job_id}", object=f"job {job_id}", hint="see `prodchain job ls`")
 
 
 async def _story(

@@ -1,7 +1,7 @@
 """Tasks as their owners see them: submitted once whatever is repeated."""
 
 from .database import Connection, one
-from .errors import NotFound, WrongState
+from .errors import WrongState, unknown
 from .models import Task
 from .states import TaskState
 
@@ -11,7 +11,7 @@ async def get(conn: Connection, task_id: int, *, lock: bool = False) -> Task:
     how = "FOR NO KEY UPDATE" if lock else ""
     row = await conn.fetchrow(f"SELECT * FROM task WHERE id = $1 {how}", task_id)  # noqa: S608
     if row is None:
-        raise NotFound(f"there is no task {task_id}", object=f"task {task_id}", hint="see `prodchain task ls`")
+        raise unknown("task", task_id)
     return Task.model_validate(dict(row))
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from . import workquotas
-from .database import Connection
+from .database import Connection, wake
 from .models import Task
 from .workquotas import Limits
 
@@ -44,8 +44,7 @@ async def throttle(conn: Connection) -> int:
     for owner, group in sorted(free):
         changed += await _stop(conn, owner, group, "")
     if changed:
-        for agent in ("generate", "place"):
-            await conn.execute("SELECT pg_notify('prodchain_work', $1)", agent)
+        await wake(conn, "generate", "place")
     return changed
 
 

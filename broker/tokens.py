@@ -14,7 +14,7 @@ from datetime import UTC, datetime, timedelta
 from . import journal
 from .connections import connection
 from .database import Connection, Pool
-from .errors import BadRequest, NotFound, Unauthorized
+from .errors import BadRequest, Unauthorized, unknown
 from .journal import Outcome, View
 from .marks import mark_of, read_mark
 from .models import TokenKind
@@ -67,7 +67,7 @@ async def issue(
     if queue is not None:
         queue_id = await conn.fetchval("SELECT id FROM queue WHERE name = $1", queue)
         if queue_id is None:
-            raise NotFound(f"there is no queue {queue}", object=f"queue {queue}", hint="see `prodchain queue ls`")
+            raise unknown("queue", queue)
     token = PREFIX + secrets.token_urlsafe(32)
     expires_at = datetime.now(UTC) + lifetime
     await conn.execute(
@@ -110,7 +110,7 @@ async def revoke(conn: Connection, token: str, actor: str, reason: str = "") -> 
         "DELETE FROM token WHERE left(hash, $2) = $1 AND expires_at > now() RETURNING kind, subject", token, SHOWN
     )
     if row is None:
-        raise NotFound(f"there is no token {token}", object=f"token {token}", hint="see `prodchain token ls`")
+        raise unknown("token", token)
     changes = {"token": [f"{row['kind']} token of {row['subject']}", None]}
     return await journal.enter(conn, Outcome("revoke", f"token {token}", changes), actor, reason)
 

@@ -4,8 +4,8 @@ from prodchain.catalog import datasets
 
 from . import merging, order_slices, scouting
 from .asks import ask_of
-from .database import Connection, one
-from .jobs import cancel
+from .database import Connection, one, wake
+from .jobs import cancel_unplaced
 from .models import Task
 from .placement import tasks_with_unplaced
 from .states import JOB_FINAL, TASK_FINAL, TaskState
@@ -27,9 +27,7 @@ async def sweep(conn: Connection, task_id: int) -> int:
     task = await get(conn, task_id, lock=True)
     if task.state not in TASK_FINAL:
         return 0
-    rows = await conn.fetch("SELECT job_id FROM unplaced WHERE task_id = $1 ORDER BY job_id LIMIT $2", task_id, SWEEP)
-    await cancel(conn, [row["job_id"] for row in rows], ACTOR, f"its task is {task.state}")
-    return len(rows)
+    return await cancel_unplaced(conn, task_id, SWEEP, ACTOR, f"its task is {task.state}")
 
 
 _COUNTS = """
@@ -77,7 +75,7 @@ async def complete(conn: Connection, task_id: int) -> int:
     if child is not None:
         if task.state in _AT_WORK and counts["finished"]:
             await move(conn, task_id, TaskState.MERGING, ACTOR, f"{reason}; task {child.id} merges what they made")
-            await conn.execute("SELECT pg_notify('prodchain_work', 'generate')")
+            await wake(conn, "generate")
             return 1
         if (merged := merging.ending(state, child)) is None and counts["finished"]:
             return 0

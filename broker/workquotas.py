@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, field, replace
 from datetime import date, timedelta
 
 from . import journal
-from .database import Connection
+from .database import Connection, wake
 from .errors import BadRequest
 from .journal import Outcome, View
 
@@ -189,7 +189,7 @@ async def set_limits(
             """,
             *asdict(after).values(),
         )
-    await conn.execute("SELECT pg_notify('prodchain_work', 'throttle')")
+    await wake(conn, "throttle")
     old, new = asdict(before), asdict(after)
     changes = {name: [old[name], new[name]] for name in new if old[name] != new[name]}
     return await journal.enter(conn, Outcome("quota set", subject, changes), actor, reason)

@@ -16,6 +16,8 @@ from .values import exact, readable
 MANY = 100
 """Jobs from which on an order is asked about, whatever it is."""
 
+DRY = "nothing was changed: this was a dry run"
+
 Order: TypeAlias = Callable[[bool], Document]
 """An order, and whether it is a dry run."""
 Reason = Annotated[str, typer.Option("--reason", "-r", help="Why, for the journal.")]
@@ -33,7 +35,7 @@ def carry_out(orders: Sequence[Order], *, dry_run: bool, yes: bool = True, ask: 
         trials = [order(False) for order in orders]
     show(trials)
     if dry_run:
-        say("nothing was changed: this was a dry run")
+        say(DRY)
 
 
 def show(outcomes: Sequence[Document]) -> None:
@@ -51,6 +53,12 @@ def show(outcomes: Sequence[Document]) -> None:
             print("\t".join([outcome["object"], "jobs", state, exact(jobs)]))
         if outcome["note"]:
             print(outcome["note"], file=sys.stderr)
+
+
+def say_rest(outcome: Document) -> None:
+    """What is to be said beside the changes."""
+    if outcome["note"] or outcome["dry_run"]:
+        say(outcome["note"] or DRY)
 
 
 def in_words(outcome: Document) -> str:

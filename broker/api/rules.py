@@ -3,23 +3,21 @@
 from typing import Annotated
 
 from fastapi import APIRouter, Query
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from ..recovery import book
 from ..recovery.rules import Failure, Run, decide
 from ..requirements import Requirement
-from .documents import OutcomeView, RetryView, RulesView
-from .parts import Document, Read, Write, tried
-from .policies import READER, Admin
+from .documents import RetryView, RulesView
+from .ordering import ANSWER, Order, carried_out
+from .parts import Document, Read, Write
+from .policies import READER, Admin, actor_of
 
 router = APIRouter(prefix="/api/rules", tags=["rules"])
 
 
-class Rules(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
+class Rules(Order):
     text: str = Field(max_length=200_000, description="the TOML document")
-    reason: str = Field(default="", max_length=1000)
 
 
 @router.get("", dependencies=[READER], summary="The rules in force", responses={200: {"model": RulesView}})
@@ -34,11 +32,9 @@ async def show(conn: Read) -> Document:
     )
 
 
-@router.post("", summary="Put other rules in force", responses={200: {"model": OutcomeView}})
-async def apply(rules: Rules, caller: Admin, conn: Write, dry_run: bool = False) -> Document:
-    async with tried(conn, dry_run):
-        outcome = await book.apply(conn, rules.text, f"user:{caller.subject}", rules.reason)
-    return Document(outcome.document(dry_run))
+@router.post("", summary="Put other rules in force", responses=ANSWER)
+async def apply(rules: Rules, caller: Admin, conn: Write) -> Document:
+    return await carried_out(conn, rules, lambda: book.apply(conn, rules.text, actor_of(caller), rules.reason))
 
 
 @router.get(

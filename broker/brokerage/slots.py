@@ -1,5 +1,6 @@
 """What a queue's slots have against what a job needs of one."""
 
+from collections.abc import Sequence
 from fnmatch import fnmatchcase
 
 from .facts import Failure, Need, Offer, Remedy
@@ -56,9 +57,13 @@ def architecture(need: Need, offer: Offer) -> Failure | None:
     )
 
 
+def lacking(wanted: Sequence[str], software: Sequence[str]) -> list[str]:
+    """What is not there. Patterns are on the side that has: ``Athena/24.*`` is every release of that series."""
+    return [item for item in wanted if not any(fnmatchcase(item, has) for has in software)]
+
+
 def software(need: Need, offer: Offer) -> Failure | None:
-    """Patterns are on the queue's side: ``Athena/24.*`` is every release of that series."""
-    lacks = [item for item in need.software if not any(fnmatchcase(item, has) for has in offer.software)]
+    lacks = lacking(need.software, offer.software)
     if not lacks:
         return None
     words = ", ".join(lacks)

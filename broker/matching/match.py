@@ -8,10 +8,10 @@ from bisect import bisect_right, insort
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
-from fnmatch import fnmatchcase
 from heapq import heapify, heappop, heappush, heapreplace
 from typing import TypeAlias
 
+from ..brokerage import slots
 from ..requirements import Requirement
 from .shares import Turns, hunger
 
@@ -102,9 +102,8 @@ def lacking(needs: Requirement, offer: Offer) -> Iterator[tuple[str, str]]:
         yield f"{needs.gpus} GPUs", f"{offer.gpus}"
     if needs.architecture and needs.architecture != offer.architecture:
         yield needs.architecture, offer.architecture or "no known architecture"
-    for name in needs.software:
-        if not any(fnmatchcase(name, pattern) for pattern in offer.software):
-            yield name, ", ".join(offer.software) or "no software"
+    for name in slots.lacking(needs.software, offer.software):
+        yield name, ", ".join(offer.software) or "no software"
 
 
 def fits(needs: Requirement, offer: Offer) -> bool:

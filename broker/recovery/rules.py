@@ -1,22 +1,18 @@
 """What to do with the work of a job that failed: rules as data, and the decision as a pure function."""
 
 import logging
-import tomllib
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from importlib.resources import files
-from typing import Annotated, Any
+from typing import Annotated
 
 import regex
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from ..errors import BadRequest
-from ..mistakes import mistakes
-from ..requirements import Requirement
-from ..tomllines import lines_of
+from ..requirements import MEMORY_STEP_MB, WALLTIME_STEP_S, Requirement
+from ..tomlmodels import Sort
 
 log = logging.getLogger("prodchain.rules")
-MEMORY_STEP_MB = 250
-WALLTIME_STEP_S = 600
 LONGEST_S = 0.1
 """For one expression on one error; what is usual takes some microseconds."""
 FREE_AT_MOST = 10
@@ -103,10 +99,16 @@ class Retry:
     reason: str
 
 
-def decide(failure: Failure, run: Run, rules: tuple[Rule, ...]) -> Retry:
-    """The first active rule that fits decides; passive ones that fit are named in the reason."""
+def ruling(failure: Failure, rules: Sequence[Rule]) -> tuple[Rule | None, list[Rule]]:
+    """The rule that decides, which is the first active one that fits, and the passive ones that would have fitted."""
     fitting = [rule for rule in rules if rule.fits(failure)]
-    rule = next((rule for rule in fitting if rule.active), Rule(name=""))
+    return next((rule for rule in fitting if rule.active), None), [rule for rule in fitting if not rule.active]
+
+
+def decide(failure: Failure, run: Run, rules: Sequence[Rule]) -> Retry:
+    """What the rule that decides says; passive ones are named in the reason."""
+    found, passive = ruling(failure, rules)
+    rule = found or Rule(name="")
     spared = run.spared + 1 if rule.free and run.spared < FREE_AT_MOST else run.spared
     limit = min(run.max_attempts, rule.limit or run.max_attempts)
     counted = run.attempt - spared
@@ -118,7 +120,7 @@ def decide(failure: Failure, run: Run, rules: tuple[Rule, ...]) -> Retry:
         words.append(f"{counted} of {limit} attempts are used up")
     else:
         words += _words(rule, run, spared, counted, limit)
-    words += [f"passive rule {passive.name} would have fitted" for passive in fitting if not passive.active]
+    words += [f"passive rule {each.name} would have fitted" for each in passive]
     return Retry(
         again=again,
         requirement=more(run.requirement, rule),
@@ -165,39 +167,15 @@ def shipped() -> str:
     return (files(__package__) / "rules.toml").read_text()
 
 
+_RULES = Sort(
+    "rule",
+    Rule,
+    called="rule",
+    hint="write tables [rule.NAME], nothing else; a rule has: "
+    + ", ".join(each for each in Rule.model_fields if each != "name"),
+)
+
+
 def parse(text: str, name: str) -> tuple[Rule, ...]:
     """The rules of a TOML document, in its order. Raises BadRequest naming the line, the rule and the key."""
-    try:
-        document = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise BadRequest(f"{name}: {error}", object=name, hint="write tables [rule.NAME]") from None
-    tables = document.pop("rule", {})
-    if document or not isinstance(tables, dict):
-        key = next(iter(document), "rule")
-        raise BadRequest(f"{name}: {key!r} is no rule", object=name, hint="write tables [rule.NAME], nothing else")
-    rules = tuple(_rule(key, table, text, name) for key, table in tables.items())
-    for rule in rules:
-        if "\\u0000" in rule.model_dump_json():
-            raise BadRequest(
-                f"{name}: rule {rule.name} has a NUL, which cannot be kept",
-                object=f"rule {rule.name}",
-                hint="leave it out",
-            )
-    return rules
-
-
-def _rule(key: str, table: Any, text: str, name: str) -> Rule:
-    try:
-        return Rule(**{"name": key, **table})
-    except (ValidationError, TypeError) as error:
-        field, what = "", "it is no table"
-        if isinstance(error, ValidationError):
-            field, what = mistakes(error.errors(), Rule)[0]
-        lines = lines_of(text)
-        line = lines.get(("rule", key, field.partition(".")[0])) or lines.get(("rule", key), 1)
-        known = ", ".join(each for each in Rule.model_fields if each != "name")
-        raise BadRequest(
-            f"{name}:{line}: rule {key}: {field}: {what}",
-            object=f"rule {key}",
-            hint=f"a rule has: {known}",
-        ) from None
+    return tuple(_RULES.read(text, name))

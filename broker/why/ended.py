@@ -6,7 +6,7 @@ from typing import Any
 from ..database import Connection
 from ..models import Job
 from ..recovery import book
-from ..recovery.rules import Failure
+from ..recovery.rules import Failure, ruling
 from ..states import JobState
 from .cures import Cure
 from .reasons import Reason
@@ -58,7 +58,5 @@ async def remedy(conn: Connection, job: Job) -> str:
     task = await conn.fetchrow("SELECT step, owner FROM task WHERE id = $1", job.task_id)
     assert task is not None
     failure = Failure(job.error or job.reason, job.exit_code, task["step"], task["owner"])
-    rules = (await book.current(conn)).rules
-    return next((rule.remedy for rule in rules if rule.active and rule.fits(failure)), "").replace(
-        "set ID", f"set {job.task_id}"
-    )
+    rule, _ = ruling(failure, (await book.current(conn)).rules)
+    return rule.remedy.replace("set ID", f"set {job.task_id}") if rule else ""

@@ -27,7 +27,7 @@ SELECT at, state, actor, reason FROM event WHERE job_id = $1 AND at <= $2 ORDER 
 _GIVEN = """
 SELECT reason FROM event WHERE job_id = $1 AND state = 'assigned' AND at <= $2 ORDER BY id DESC LIMIT 1
 """
-_TASK = """
+OF_TASK = """
 SELECT at, state, actor, reason FROM event
 WHERE task_id = $1 AND job_id IS NULL AND at <= $2 AND before IS DISTINCT FROM state ORDER BY id DESC LIMIT 1
 """
@@ -131,7 +131,7 @@ async def _ended(conn: Connection, job: Job, event: Mapping[str, Any], at: datet
 
 async def held_by_task(conn: Connection, task_id: int, at: datetime) -> Reason | None:
     """What of the task's own kept its jobs from being placed then."""
-    event = await conn.fetchrow(_TASK, task_id, at)
+    event = await conn.fetchrow(OF_TASK, task_id, at)
     if event is not None and event["state"] in (TaskState.PAUSED, TaskState.EXHAUSTED, *TASK_FINAL):
         return Reason(f"its task was {event['state']} since {said(event['at'])}: {event['reason']}")
     sentence = await conn.fetchval(_THROTTLED, task_id, at)

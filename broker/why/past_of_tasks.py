@@ -21,10 +21,6 @@ APART = 1000
 
 _AROUND = "SELECT id, at FROM event WHERE id >= $1 ORDER BY id LIMIT 1"
 _ENDS = "SELECT coalesce(min(id), 0) AS first, coalesce(max(id), 0) AS last FROM event"
-_OWN = """
-SELECT at, state, actor, reason FROM event
-WHERE task_id = $1 AND job_id IS NULL AND at <= $2 AND before IS DISTINCT FROM state ORDER BY id DESC LIMIT 1
-"""
 _JOBS = """
 WITH seen AS MATERIALIZED (
     SELECT id, job_id, state FROM event WHERE task_id = $1 AND id <= $2 AND at <= $3 ORDER BY id DESC LIMIT $4)
@@ -52,7 +48,7 @@ class _Jobs:
 
 async def explain(conn: Connection, task: Task, at: datetime) -> Answer:
     """Raises NotFound before it was submitted."""
-    event = await conn.fetchrow(_OWN, task.id, at)
+    event = await conn.fetchrow(past.OF_TASK, task.id, at)
     if event is None:
         raise NotFound(
             f"there was no task {task.id} at {said(at)}",
@@ -86,7 +82,7 @@ async def _open(conn: Connection, row: Mapping[str, Any], at: datetime) -> Reaso
     closed = f" (it was closed at {said(row['closed_at'])})" if row["closed_at"] else ""
     if row["task"] is None:
         return Reason(f"{what} {row['did']} was open{closed}")
-    event = await conn.fetchrow(_OWN, row["task"], at)
+    event = await conn.fetchrow(past.OF_TASK, row["task"], at)
     state = event["state"] if event else "not there"
     return Reason(f"{what} {row['did']} was still being made by task {row['task']} ({state}){closed}")
 

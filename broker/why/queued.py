@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+from ..brokerage import slots
 from ..database import Connection, one
 from ..matching.match import Offer
 from ..models import Job
@@ -68,7 +69,7 @@ def _too_small(job: Job, needs: Requirement, name: str, nearest: Offer) -> Reaso
         queue=name,
     )
     possible = all(value or field in ("scratch_mb", "gpus") for field, value in fields.items())
-    software = not set(needs.software) or not signs.lacks_software(needs, nearest)
+    software = not slots.lacking(needs.software, nearest.software)
     return Reason(
         f"the pilots of {name} that called lately do not offer what it needs: {words}",
         (ask, start) if fields and possible and software else (start,),

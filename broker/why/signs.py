@@ -1,7 +1,7 @@
 """Signs of life: of the agents that move things on, and of the pilots of a queue."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from ..database import Connection
@@ -80,8 +80,3 @@ def gaps(needs: Requirement, offer: Offer) -> tuple[dict[str, Any], str]:
     if needs.architecture and needs.architecture != offer.architecture:
         fields["architecture"] = offer.architecture
     return fields, words
-
-
-def lacks_software(needs: Requirement, offer: Offer) -> bool:
-    alone = replace(Requirement(0, 0, 0, 0, 0), software=needs.software)
-    return bool(list(lacking(alone, offer)))

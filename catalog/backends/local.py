@@ -23,8 +23,7 @@ _FICLONE = 0x40049409
 """The ioctl of Btrfs, XFS and others that lets two files share their blocks (linux/fs.h)."""
 
 _HOT = 512 * 1024
-"""Bytes copied, then read from the copy and summed up, at a time: they are still in the core's cache then. With 8 MB
-between the copy and the reading a core is busy for a fifth longer."""
+"""Bytes copied, then read from the copy and summed up, at a time: they are still in the core's cache then."""
 
 _TWO_LANES = 32 * 1024 * 1024
 """Bytes from which on two threads copy a half each: one does not fill the memory's lanes, nor a good disk's."""

@@ -10,8 +10,8 @@ from prodchain.broker.client import Document
 
 from ..documents import text_of
 from ..options import chosen
-from ..orders import DryRun, Reason
-from ..output import Column, say, show_item, show_items, show_json
+from ..orders import DryRun, Reason, say_rest
+from ..output import Column, show_item, show_items, show_json
 
 app = typer.Typer(
     help="Look at the rules for failed jobs, try and change them.\n\n"
@@ -93,7 +93,4 @@ def apply(
     for name, (before, after) in outcome["changes"].items():
         what = "new" if before is None else "gone" if after is None else "changed"
         print(f"{name}\t{what}")
-    if outcome["note"]:
-        say(outcome["note"])
-    elif dry_run:
-        say("nothing was changed: this was a dry run")
+    say_rest(outcome)

@@ -9,8 +9,8 @@ from prodchain.broker.client import Document
 
 from ..documents import text_of
 from ..options import chosen
-from ..orders import DryRun, Reason
-from ..output import Column, on_terminal, say, show_items, show_json
+from ..orders import DryRun, Reason, say_rest
+from ..output import Column, on_terminal, show_items, show_json
 from ..values import Kind, exact
 
 app = typer.Typer(help="Look at shares, change them.\n\nExamples:\n  prodchain share set higgs 30 --dry-run")
@@ -85,7 +85,4 @@ def _told(outcome: Document) -> None:
         return
     for field, (before, after) in outcome["changes"].items():
         print(f"{field}\t{exact(before)}\t{exact(after)}")
-    if outcome["note"]:
-        say(outcome["note"])
-    elif outcome["dry_run"]:
-        say("nothing was changed: this was a dry run")
+    say_rest(outcome)

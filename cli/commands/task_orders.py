@@ -1,10 +1,11 @@
 """Orders for tasks: stopped, paused, ended, tried again, sent elsewhere, changed."""
 
+from collections.abc import Callable
 from typing import Annotated
 
 import typer
 
-from prodchain.broker.client import Document
+from prodchain.broker.client import Client, Document
 
 from ..errors import Usage
 from ..options import chosen
@@ -20,9 +21,7 @@ def kill(tasks: Ids, reason: Reason = "", dry_run: DryRun = False, yes: Yes = Fa
       prodchain task kill 10000001 --reason "wrong geometry"
       prodchain task kill 10000001 10000002 --yes
     """
-    with chosen().client() as client:
-        orders = [lambda dry, task=task: client.kill_task(task, reason, dry_run=dry) for task in tasks]
-        carry_out(orders, dry_run=dry_run, yes=yes, ask=True)
+    _each(Client.kill_task, tasks, reason, dry_run, yes, ask=True)
 
 
 def pause(tasks: Ids, reason: Reason = "", dry_run: DryRun = False, yes: Yes = False) -> None:
@@ -31,9 +30,7 @@ def pause(tasks: Ids, reason: Reason = "", dry_run: DryRun = False, yes: Yes = F
     Examples:
       prodchain task pause 10000001 --reason "the release is bad"
     """
-    with chosen().client() as client:
-        orders = [lambda dry, task=task: client.pause_task(task, reason, dry_run=dry) for task in tasks]
-        carry_out(orders, dry_run=dry_run, yes=yes)
+    _each(Client.pause_task, tasks, reason, dry_run, yes)
 
 
 def resume(tasks: Ids, reason: Reason = "", dry_run: DryRun = False, yes: Yes = False) -> None:
@@ -42,9 +39,7 @@ def resume(tasks: Ids, reason: Reason = "", dry_run: DryRun = False, yes: Yes = 
     Examples:
       prodchain task resume 10000001
     """
-    with chosen().client() as client:
-        orders = [lambda dry, task=task: client.resume_task(task, reason, dry_run=dry) for task in tasks]
-        carry_out(orders, dry_run=dry_run, yes=yes)
+    _each(Client.resume_task, tasks, reason, dry_run, yes)
 
 
 def finish(tasks: Ids, reason: Reason = "", dry_run: DryRun = False, yes: Yes = False) -> None:
@@ -53,9 +48,15 @@ def finish(tasks: Ids, reason: Reason = "", dry_run: DryRun = False, yes: Yes = 
     Examples:
       prodchain task finish 10000001 --dry-run
     """
+    _each(Client.finish_task, tasks, reason, dry_run, yes, ask=True)
+
+
+def _each(
+    order: Callable[..., Document], tasks: list[int], reason: str, dry_run: bool, yes: bool, *, ask: bool = False
+) -> None:
     with chosen().client() as client:
-        orders = [lambda dry, task=task: client.finish_task(task, reason, dry_run=dry) for task in tasks]
-        carry_out(orders, dry_run=dry_run, yes=yes, ask=True)
+        orders = [lambda dry, task=task: order(client, task, reason, dry_run=dry) for task in tasks]
+        carry_out(orders, dry_run=dry_run, yes=yes, ask=ask)
 
 
 def retry(

@@ -31,67 +31,6 @@ WHERE EXISTS (SELECT FROM replica o WHERE o.file_id = r.file_id AND o.storage_id
                   WHERE m.file_id = r.file_id AND t.destination_id = r.storage_id)
 ORDER BY r.file_id
 """
-WRONG = """
-SELECT 'ready is activated' AS rule, coalesce(r.job_id, j.id) AS about
-FROM ready r FULL JOIN (SELECT id FROM job WHERE state = 'activated') j ON j.id = r.job_id
-WHERE r.job_id IS NULL OR j.id IS NULL
-UNION ALL
-SELECT 'unplaced is defined', coalesce(u.job_id, j.id)
-FROM unplaced u FULL JOIN (SELECT id FROM job WHERE state = 'defined') j ON j.id = u.job_id
-WHERE u.job_id IS NULL OR j.id IS NULL
-UNION ALL
-SELECT 'a lease is with a pilot', coalesce(l.job_id, j.id) FROM lease l
-FULL JOIN (SELECT id FROM job WHERE state IN ('sent', 'starting', 'running', 'holding')) j ON j.id = l.job_id
-WHERE l.job_id IS NULL OR j.id IS NULL
-UNION ALL
-SELECT 'an activated job has its inputs at its storage', j.id
-FROM job j JOIN queue q ON q.id = j.queue_id JOIN job_input i ON i.job_id = j.id
-WHERE j.state = 'activated' AND NOT EXISTS (
-    SELECT FROM replica r WHERE r.file_id = i.file_id AND r.storage_id = q.storage_id)
-UNION ALL
-SELECT 'counters count jobs', coalesce(c.task_id, j.task_id)
-FROM (SELECT task_id, coalesce(queue_id, 0) AS q, state, sum(jobs) AS n, sum(events) AS e FROM job_count
-      GROUP BY 1, 2, 3 HAVING sum(jobs) <> 0) c
-FULL JOIN (SELECT task_id, coalesce(queue_id, 0) AS q, state, count(*) AS n, sum(events) AS e FROM job
-           GROUP BY 1, 2, 3) j USING (task_id, q, state)
-WHERE (c.n, c.e) IS DISTINCT FROM (j.n, j.e)
-UNION ALL
-SELECT 'a piece has one run that lives or has made something', min(id) FROM job
-WHERE state NOT IN ('failed', 'cancelled') GROUP BY task_id, number HAVING count(*) > 1
-UNION ALL
-SELECT 'a piece is registered once', m.dataset_id
-FROM dataset_file m JOIN file f ON f.id = m.file_id JOIN task t ON t.output_id = m.dataset_id
-GROUP BY m.dataset_id, substring(f.name FROM '[.]_([0-9]+)[.]root') HAVING count(*) > 1
-UNION ALL
-SELECT 'what is registered is made', coalesce(f.id, j.id)
-FROM (SELECT f.id, f.name
-      FROM task t JOIN dataset_file m ON m.dataset_id = t.output_id JOIN file f ON f.id = m.file_id
-      WHERE EXISTS (SELECT FROM replica r WHERE r.file_id = f.id)) f
-FULL JOIN (SELECT id, spec -> 'outputs' -> 0 ->> 'lfn' AS name FROM job
-           WHERE state IN ('transferring', 'finished')) j USING (name)
-WHERE f.id IS NULL OR j.id IS NULL
-UNION ALL
-SELECT 'a finished output is at its destination', j.id FROM job j JOIN task t ON t.id = j.task_id
-JOIN file f ON f.name = j.spec -> 'outputs' -> 0 ->> 'lfn'
-WHERE j.state = 'finished' AND NOT EXISTS (
-    SELECT FROM replica r WHERE r.file_id = f.id AND r.storage_id = t.destination_id)
-UNION ALL
-SELECT 'every file has a record and a copy', f.id FROM file f
-WHERE NOT EXISTS (SELECT FROM replica r WHERE r.file_id = f.id)
-   OR NOT EXISTS (SELECT FROM dataset_file m WHERE m.file_id = f.id)
-UNION ALL
-SELECT 'only who waits or works holds files', h.id
-FROM hold h LEFT JOIN job j ON j.id = split_part(h.holder, ':', 2)::bigint
-WHERE CASE split_part(h.holder, ':', 1) WHEN 'deliver' THEN j.state <> 'transferring'
-      ELSE j.state NOT IN ('assigned', 'activated', 'sent', 'starting', 'running', 'holding') END
-UNION ALL
-SELECT 'who waits for files has a transfer', m.hold_id FROM hold_file m
-WHERE NOT EXISTS (SELECT FROM transfer t WHERE t.file_id = m.file_id AND t.storage_id = m.storage_id
-                                           AND t.state = 'queued')
-UNION ALL
-SELECT 'a done task has made all', t.id FROM task t JOIN dataset d ON d.id = t.output_id
-WHERE (t.state = 'done') <> (d.state = 'closed') OR (t.state = 'done' AND d.files <> t.numbers)
-"""
 
 
 @dataclass

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from prodchain.broker import why
 from prodchain.broker.database import connect
 
-from .play import EVENTS, MOVES, REQUESTS, WRONG, Play
+from .play import EVENTS, MOVES, REQUESTS, Play
+from .truths import wrong
 from .world import World, inside
 
 OFTEN = ["agent"] * 6 + ["acquire", "report", "arrive", "retry task"] * 3 + ["submit", "kill task", *MOVES]
@@ -22,8 +23,7 @@ schedules = st.lists(st.tuples(st.sampled_from(OFTEN), st.integers(0, 29)), min_
 
 async def look(play: Play, n: int = 0) -> None:
     """What must hold at any moment; every job that waits says why (one is asked)."""
-    wrong = await play.world.fetch(WRONG)
-    assert not wrong, [tuple(row) for row in wrong]
+    assert await wrong(play.world) == []
     waiting = await play.world.fetch(
         "SELECT id FROM job WHERE state NOT IN ('finished', 'failed', 'cancelled') ORDER BY id"
     )

@@ -22,7 +22,13 @@ from .world import World, inside
 
 EXAMPLES = int(os.environ.get("PRODCHAIN_TEST_EXAMPLES", "5"))
 """A run over night takes thousands."""
-OFTEN = ["agent"] * 8 + ["acquire", "report", "arrive"] * 5 + ["submit", "watch", "retry_task"] * 3 + [*MOVES]
+OFTEN = (
+    ["agent"] * 8
+    + ["acquire", "report", "arrive"] * 5
+    + ["submit", "watch", "retry_task"] * 3
+    + ["lose_on_the_way"] * 3
+    + [*MOVES]
+)
 schedules = st.lists(st.tuples(st.sampled_from(OFTEN), st.integers(0, 29)), min_size=50, max_size=80)
 
 

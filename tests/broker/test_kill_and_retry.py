@@ -45,7 +45,7 @@ async def test_an_attempt_defined_during_the_kill_is_swept_or_taken_back_by_a_re
         again,
     )
     assert await inside(world.pool, watching.left_behind) == [task.id]
-    assert await inside(world.pool, placement.place, task.id, Pace(1.0, 30.0)) == 0
+    assert (await inside(world.pool, placement.place, task.id, Pace(1.0, 30.0))).placed == 0
     await inside(world.pool, orders.retry, task.id, "user:ann")
     assert await inside(world.pool, watching.sweep, task.id) == 0
     await world.run_all()

@@ -43,7 +43,7 @@ async def sized(world: World, bytes: str) -> None:  # noqa: A002
 
 
 async def place(world: World, task: Task) -> placement.Outcome:
-    outcome: placement.Outcome = await inside(world.pool, placement.place_bunch, task.id, Pace(1.0, 30.0))
+    outcome: placement.Outcome = await inside(world.pool, placement.place, task.id, Pace(1.0, 30.0))
     return outcome
 
 
@@ -123,7 +123,7 @@ async def test_what_people_set_is_asked_for(world: World) -> None:
 async def test_a_throttled_task_is_passed_over_and_a_quota_bounds_what_is_placed(world: World) -> None:
     task = await made(world)
     await world.pool.execute("UPDATE task SET throttled = 'quota of ann' WHERE id = $1", task.id)
-    assert await inside(world.pool, placement.waiting_tasks) == []
+    assert await inside(world.pool, placement.waiting) == []
     assert (await place(world, task)).placed == 0
     await world.pool.execute("UPDATE task SET throttled = '' WHERE id = $1", task.id)
     await world.pool.execute("INSERT INTO work_quota (subject, running) VALUES ('user:ann', 3)")
@@ -330,4 +330,4 @@ async def test_tasks_that_no_queue_suits_are_not_in_the_way_of_others_however_ma
         """,
         task.output_id,
     )
-    assert task.id in await inside(world.pool, placement.waiting_tasks)
+    assert task.id in [each.id for each in await inside(world.pool, placement.waiting)]

@@ -122,18 +122,25 @@ async def left(world: World) -> dict[str, int]:
     return {row["what"]: row["n"] for row in await world.fetch(LEFT) if row["n"]}
 
 
-async def spans(world: World, task_id: int) -> dict[int, list[tuple[int, int]]]:
-    """Ranges of events in the newest attempts of a task's pieces, by file (0: made from nothing), in order."""
+async def places(world: World) -> dict[int, str]:
+    """What each file is a run's output of: one that was lost on its way and made again is the same."""
+    rows = await world.fetch("SELECT id, regexp_replace(name, '[.]root[.][0-9]+$', '.root') AS place FROM file")
+    return {row["id"]: row["place"] for row in rows}
+
+
+async def spans(world: World, task_id: int) -> dict[str, list[tuple[int, int]]]:
+    """Ranges of events in the newest attempts of a task's pieces, by file (empty: made from nothing), in order."""
     sizes = {row["id"]: row["events"] for row in await world.fetch("SELECT id, events FROM file")}
-    found: dict[int, list[tuple[int, int]]] = defaultdict(list)
+    names = await places(world)
+    found: dict[str, list[tuple[int, int]]] = defaultdict(list)
     for row in await world.fetch(NEWEST, task_id):
         work = Work.load(row["work"])
         if not work.files:
-            found[0].append((work.first_event, work.first_event + work.events))
-        at, left_, skip = 0, work.events, work.skip
-        for at in work.files:
-            take = min(left_, sizes[at] - skip)
-            found[at].append((skip, skip + take))
+            found[""].append((work.first_event, work.first_event + work.events))
+        left_, skip = work.events, work.skip
+        for file in work.files:
+            take = min(left_, sizes[file] - skip)
+            found[names[file]].append((skip, skip + take))
             left_, skip = left_ - take, 0
         assert not work.files or left_ == 0, f"task {task_id}, piece {work.number} has more events than its files"
     return {file: sorted(ranges) for file, ranges in found.items()}
@@ -142,7 +149,7 @@ async def spans(world: World, task_id: int) -> dict[int, list[tuple[int, int]]]:
 async def no_event_twice(world: World, task_id: int) -> None:
     for file, ranges in (await spans(world, task_id)).items():
         for one, next_ in pairwise(ranges):
-            assert one[1] <= next_[0], f"task {task_id} has events of file {file} twice: {one}, {next_}"
+            assert one[1] <= next_[0], f"task {task_id} has events of {file} twice: {one}, {next_}"
 
 
 async def every_event_once(world: World, task: Task) -> None:
@@ -150,15 +157,16 @@ async def every_event_once(world: World, task: Task) -> None:
     assert task.id is not None
     ask, found = ask_of(task), await spans(world, task.id)
     if task.input_id is None:
-        wanted = {0: (ask.first_event, ask.first_event + (ask.events or 0))}
+        wanted = {"": (ask.first_event, ask.first_event + (ask.events or 0))}
     else:
         rows = await world.fetch(
             "SELECT f.id, f.events FROM task_file u JOIN file f ON f.id = u.file_id WHERE u.task_id = $1", task.id
         )
-        wanted = {row["id"]: (0, row["events"]) for row in rows}
+        names = await places(world)
+        wanted = {names[row["id"]]: (0, row["events"]) for row in rows}
     assert set(found) == set(wanted), f"task {task.id} reads other files than its input has"
     for file, ranges in found.items():
         edges = [edge for each in ranges for edge in each if each[0] != each[1]]
         inner = edges[1:-1]
         assert (not edges and wanted[file][0] == wanted[file][1]) or (edges[0], edges[-1]) == wanted[file]
-        assert inner[::2] == inner[1::2], f"task {task.id} does not have each event of file {file} once: {ranges}"
+        assert inner[::2] == inner[1::2], f"task {task.id} does not have each event of {file} once: {ranges}"

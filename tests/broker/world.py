@@ -45,7 +45,11 @@ LEASE_S = 30.0
 
 
 async def place(conn: Connection, task_id: int) -> int:
-    return await placement.place(conn, task_id, Pace(1.0, LEASE_S))
+    return (await placement.place(conn, task_id, Pace(1.0, LEASE_S))).placed
+
+
+async def waiting(conn: Connection) -> list[int]:
+    return [task.id for task in await placement.waiting(conn)]
 
 
 async def due(conn: Connection) -> list[int]:
@@ -61,7 +65,7 @@ Find: TypeAlias = Callable[[Connection], Awaitable[list[int]]]
 Work: TypeAlias = Callable[[Connection, int], Awaitable[int]]
 AGENTS: dict[str, tuple[Find, Work]] = {
     "generate": (generation.growing_tasks, generation.generate),
-    "place": (placement.waiting_tasks, place),
+    "place": (waiting, place),
     "reclaim": (due, reclaim),
     "orders": (order_slices.unfinished, order_slices.carry_on),
     "sweep": (watching.left_behind, watching.sweep),

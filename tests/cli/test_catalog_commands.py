@@ -71,7 +71,7 @@ def test_ls_narrows_by_place_age_owner_and_fields_and_counts(data: Path, run: Ru
     assert "step\tevgen\t2" in counts
     assert "number\t700001\t1" in counts
     assert json.loads(run("ls", "--facets", "--json").out)["datasets"] == 3
-    assert "do: write 7d, 12h" in run("ls", "--since", "yesterday").err
+    assert "do: write 10min, 12h or 7d" in run("ls", "--since", "yesterday").err
 
 
 def test_a_wish_is_tried_made_explained_and_cancelled(data: Path, run: Run) -> None:

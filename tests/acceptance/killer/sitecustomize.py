@@ -25,7 +25,7 @@ POINTS: dict[str, tuple[str, str, str]] = {
     "server: job given to a pilot, answer not sent": (*SEND, "POST /api/pilot/acquire"),
     "server: outputs registered, report not committed": ("prodchain.broker.reports", "_finish", "after"),
     "server: report committed, answer not sent": (*SEND, "POST /api/pilot/update"),
-    "agents: jobs defined, generation not committed": ("prodchain.broker.generation", "define", "after"),
+    "agents: jobs defined, generation not committed": ("prodchain.broker.generation", "_define", "after"),
     "agents: dispatch dataset made, placement not committed": ("prodchain.broker.placement", "_dispatch", "after"),
     "agents: file copied, arrival not recorded": ("prodchain.catalog.mover", "attempt", "after"),
     "agents: task complete, end not committed": ("prodchain.broker.watching", "_close", "after"),
@@ -61,7 +61,7 @@ def wrapped(function: Callable[..., Any], point: str, when: str) -> Callable[...
             fire(point)
 
     def after(result: Any) -> None:
-        if when == "after" and (point != DISPATCH or result is not None):
+        if when == "after" and (point != DISPATCH or any(dataset for _, dataset in result)):
             fire(point)
 
     if inspect.iscoroutinefunction(function):

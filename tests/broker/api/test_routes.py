@@ -72,7 +72,12 @@ async def test_every_reading_route_answers(broker: Broker) -> None:
     token = await broker.token("admin", "root")
     job = await broker.world.value("SELECT min(id) FROM job")
     wish = await broker.world.value("SELECT min(id) FROM subscription")
-    asked = {"/api/datasets/{did}/why": {"at": "A-DISK"}, "/api/datasets/{did}/diff": {"other": task.key}}
+    asked: dict[str, dict[str, Any]] = {
+        "/api/datasets/{did}/why": {"at": "A-DISK"},
+        "/api/datasets/{did}/diff": {"other": task.key},
+        "/api/brokerage/replay": {"task": task.id},
+        "/api/rules/test": {"message": "std::bad_alloc"},
+    }
     for route in policies(broker):
         method, path = route.split(" ", 1)
         if method != "GET" or path in ("/search", "/static/{name}"):
@@ -117,7 +122,7 @@ async def test_a_pilot_that_hung_up_gets_no_job(broker: Broker) -> None:
     token = await broker.token("pilot", "a", "A-BATCH")
     gone = asyncio.Event()
     sent: list[Any] = []
-    body = b'{"pilot":"p1","request":"r1","host":"n","cores":1,"memory_mb":1,"remaining_s":1,"wait_s":20}'
+    body = b'{"pilot":"p1","request":"r1","host":"n","cores":1,"memory_mb":2000,"remaining_s":9999,"wait_s":20}'
     messages = [{"type": "http.request", "body": body, "more_body": False}]
 
     async def receive() -> dict[str, Any]:

@@ -22,7 +22,7 @@ async def test_only_an_admin_changes_rules_and_a_dry_run_changes_nothing(broker:
     refused = await broker.post("/api/rules", {"text": RULE}, ann)
     assert problem(refused)["code"] == "forbidden"
     for dry_run in (True, False):
-        answer = await broker.post(f"/api/rules?dry_run={dry_run}", {"text": RULE, "reason": "why not"}, root)
+        answer = await broker.post("/api/rules", {"text": RULE, "reason": "why not", "dry_run": dry_run}, root)
         assert answer.json()["dry_run"] is dry_run
         assert answer.json()["changes"]["never"] == [None, {"match": "x", "retry": False}]
         assert ((await broker.get("/api/rules")).json()["number"] > 0) is not dry_run
