@@ -43,7 +43,7 @@ services:
 	apt-get update --quiet
 	apt-get install --yes --quiet --no-install-recommends chromium chromium-driver \
 		xrootd-server xrootd-server-plugins xrootd-client xrootd-client-plugins xrootd-plugins \
-		openssh-client openssl curl python3-gfal2 gfal2-plugin-http
+		openssh-client openssl curl python3-gfal2 gfal2-plugin-http wrk
 	mkdir -p build/openssh && cd build/openssh && apt-get download --quiet openssh-server libwrap0 && \
 		for package in *.deb; do dpkg --extract $$package . && rm $$package; done
 

@@ -15,7 +15,12 @@ from .errors import Unavailable
 
 
 async def _prepare(connection: "asyncpg.Connection[Any]") -> None:
-    await connection.set_type_codec("jsonb", encoder=json.dumps, decoder=json.loads, schema="pg_catalog")
+    for kind in ("json", "jsonb"):
+        await connection.set_type_codec(kind, encoder=json.dumps, decoder=json.loads, schema="pg_catalog")
+
+
+async def _as_it_was(_: "asyncpg.Connection[Any]") -> None:
+    """No statement of ours changes a connection for longer than its transaction: there is nothing to set back."""
 
 
 def unavailable(error: Exception) -> Unavailable:
@@ -34,6 +39,7 @@ async def connect(url: str, *, size: int = 10) -> Pool:
             min_size=1,
             max_size=size,
             init=_prepare,
+            reset=_as_it_was,
             command_timeout=60,
             server_settings={"application_name": "prodchain", "idle_in_transaction_session_timeout": "60000"},
         )
@@ -59,12 +65,22 @@ LOST = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError)
 """What a statement raises when the database cannot serve it."""
 
 
-async def listen(pool: Pool, channel: str, heard: Callable[[str], None], begin: Callable[[], None]) -> None:
-    """Pass on what is notified until cancelled; ``begin`` is called on each (re)connection, as news may be lost."""
+async def listen(
+    pool: Pool,
+    channel: str,
+    heard: Callable[[str], None],
+    begin: Callable[[], None],
+    deaf: Callable[[], None] = lambda: None,
+) -> None:
+    """Pass on what is notified until cancelled; ``begin`` is called on each (re)connection, as news may be lost.
+
+    ``deaf`` is called when the connection is.
+    """
     while True:
         with suppress(*LOST):
             async with pool.acquire() as conn:
                 await _listen_until_lost(conn, channel, heard, begin)
+        deaf()
         await asyncio.sleep(1)
 
 

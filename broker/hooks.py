@@ -1,6 +1,6 @@
 """What the broker does when the catalog's facts change, inside the transaction that changes them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from prodchain.catalog import holds, hooks
 
@@ -31,22 +31,26 @@ async def release(conn: Connection, holders: Sequence[str]) -> None:
     await holds.drop(conn, [deliver_holder(job) for job in delivered])
 
 
-async def consume(conn: Connection, dataset_id: int, files: Sequence[int] = ()) -> None:
-    """The dataset grew or closed: tasks that read it have new work, or know that there will be no more.
+async def consume(conn: Connection, grown: Mapping[int, Sequence[int]]) -> None:
+    """The datasets grew or closed: tasks that read them have new work, or know that there will be no more.
 
     Only adds rows: a report that makes a dataset grow never waits for the tasks that read it, nor they for it.
     """
     await conn.execute(
         """
         INSERT INTO task_file (task_id, file_id, dataset_id)
-        SELECT t.id, new.id, $1 FROM task_input i JOIN task t ON t.id = i.task_id
-        CROSS JOIN unnest($2::bigint[]) AS new (id)
-        WHERE i.dataset_id = $1 AND i.role = '' AND NOT t.generated ORDER BY t.id, new.id ON CONFLICT DO NOTHING
+        SELECT t.id, new.file_id, new.dataset_id FROM unnest($1::bigint[], $2::bigint[]) AS new (dataset_id, file_id)
+        JOIN task_input i ON i.dataset_id = new.dataset_id AND i.role = '' JOIN task t ON t.id = i.task_id
+        WHERE NOT t.generated ORDER BY t.id, new.file_id ON CONFLICT DO NOTHING
         """,
-        dataset_id,
-        files,
+        [dataset_id for dataset_id, file_ids in grown.items() for _ in file_ids],
+        [file_id for file_ids in grown.values() for file_id in file_ids],
     )
     await wake(conn, "generate")
+
+
+async def closed(conn: Connection, dataset_id: int) -> None:
+    await consume(conn, {dataset_id: []})
 
 
 _NEEDED = """
@@ -104,7 +108,8 @@ SELECT h.holder, f.id
 FROM file f JOIN dataset_file m ON m.file_id = f.id
 JOIN hold h ON h.dataset_id = m.dataset_id AND h.storage_id = $1 AND h.holder LIKE 'deliver:%'
 JOIN job j ON j.id = split_part(h.holder, ':', 2)::bigint
-WHERE f.id = ANY($2::bigint[]) AND j.spec -> 'outputs' @> jsonb_build_array(jsonb_build_object('lfn', f.name))
+WHERE f.id = ANY($2::bigint[])
+  AND (j.spec -> 'outputs')::jsonb @> jsonb_build_array(jsonb_build_object('lfn', f.name))
 """
 _RELEASED = """
 SELECT DISTINCT j.id FROM job_input i JOIN job j ON j.id = i.job_id JOIN queue q ON q.id = j.queue_id
@@ -143,7 +148,7 @@ def install() -> None:
     """Every process that writes to the catalog calls this before it does."""
     hooks.satisfied = release
     hooks.files_added = consume
-    hooks.closed = consume
+    hooks.closed = closed
     hooks.needed = needed
     hooks.reads = reads
     hooks.removed = removed

@@ -39,7 +39,7 @@ async def lock(conn: Connection, ids: Sequence[int], *, ends: bool = True) -> di
     """
     ids = sorted(ids)
     if ends:
-        await _lock_draws(conn, ids)
+        await lock_draws(conn, ids)
     rows = await conn.fetch("SELECT * FROM job WHERE id = ANY($1) ORDER BY id FOR UPDATE", ids)
     return {row["id"]: Job.model_validate(dict(row)) for row in rows}
 
@@ -47,7 +47,7 @@ async def lock(conn: Connection, ids: Sequence[int], *, ends: bool = True) -> di
 _STATES = "SELECT id, state FROM job WHERE id = ANY($1) ORDER BY id FOR UPDATE"
 
 
-async def _lock_draws(conn: Connection, ids: Sequence[int]) -> set[tuple[str, int]]:
+async def lock_draws(conn: Connection, ids: Sequence[int]) -> set[tuple[str, int]]:
     """Lock what draws on the jobs; by the state in which it does, and job. Many come through here: no models."""
     placing = await conn.fetch("SELECT job_id FROM unplaced WHERE job_id = ANY($1) ORDER BY job_id FOR UPDATE", ids)
     asking = await conn.fetch("SELECT job_id FROM ready WHERE job_id = ANY($1) ORDER BY job_id FOR UPDATE", ids)
@@ -69,7 +69,7 @@ async def lock_waiting(conn: Connection, ids: Sequence[int]) -> dict[int, str]:
     while True:
         trial = conn.transaction()
         await trial.start()
-        drawn = await _lock_draws(conn, ids)
+        drawn = await lock_draws(conn, ids)
         states = {row["id"]: row["state"] for row in await conn.fetch(_STATES, ids)}
         if all(state not in WAITING or (state, job) in drawn for job, state in states.items()):
             await trial.commit()
@@ -157,7 +157,7 @@ async def end(
         SELECT q.storage_id, d.scope, o ->> 'lfn', now() + make_interval(secs => $2)
         FROM job j JOIN queue q ON q.id = j.queue_id
         JOIN task t ON t.id = j.task_id JOIN dataset d ON d.id = t.output_id
-        CROSS JOIN jsonb_array_elements(j.spec -> 'outputs') AS o
+        CROSS JOIN json_array_elements(j.spec -> 'outputs') AS o
         WHERE j.id = ANY($1) AND j.pilot IS NOT NULL
         """,
         ended,
@@ -206,7 +206,17 @@ async def reprioritise(conn: Connection, ids: Sequence[int], priority: int) -> N
     locked = await lock_waiting(conn, ids)
     alive = [job for job, state in locked.items() if state in (*WAITING, *ON_PILOT)]
     await conn.execute("UPDATE job SET priority = $2 WHERE id = ANY($1) AND priority <> $2", alive, priority)
-    await conn.execute("UPDATE ready SET priority = $2 WHERE job_id = ANY($1) AND priority <> $2", alive, priority)
+    await conn.execute(
+        """
+        WITH moved AS (
+            UPDATE ready SET priority = $2 WHERE job_id = ANY($1) AND priority <> $2
+            RETURNING queue_id, share_id, requirement_id
+        ), lane AS (SELECT DISTINCT * FROM moved)
+        SELECT pg_notify('prodchain_ready', concat_ws(' ', queue_id, share_id, requirement_id)) FROM lane
+        """,
+        alive,
+        priority,
+    )
 
 
 async def require(conn: Connection, ids: Sequence[int], requirement: int) -> None:

@@ -20,7 +20,7 @@ WHERE w.file_id = ANY($1::bigint[]) AND j.state = 'transferring' ORDER BY j.id
 _MADE = """
 SELECT m.dataset_id, m.file_id
 FROM job j JOIN task_output t ON t.task_id = j.task_id JOIN dataset d ON d.id = t.dataset_id
-CROSS JOIN jsonb_array_elements(j.spec -> 'outputs') AS o
+CROSS JOIN json_array_elements(j.spec -> 'outputs') AS o
 JOIN file f ON f.scope = d.scope AND f.name = o ->> 'lfn'
 JOIN dataset_file m ON m.file_id = f.id JOIN dataset each ON each.id = m.dataset_id
 WHERE j.id = $1 AND each.state = 'open'

@@ -12,6 +12,7 @@ from enum import StrEnum
 from typing import Any
 
 from sqlalchemy import (
+    JSON,
     BigInteger,
     Column,
     Date,
@@ -283,7 +284,7 @@ class Job(SQLModel, table=True):
     scout: bool = Field(default=False, sa_column_kwargs={"server_default": "false"})
     events: int = Field(default=0, sa_type=BigInteger)
     work: dict[str, Any] = Field(sa_column=document())
-    spec: dict[str, Any] = Field(sa_column=document())
+    spec: dict[str, Any] = Field(sa_column=Column(JSON, nullable=False, server_default=text("'{}'::json")))
     assignment_id: int | None = Field(default=None, sa_column=big_ref("assignment.id", nullable=True))
     queue_id: int | None = Field(default=None, sa_column=small_ref("queue.id", nullable=True))
     avoid: list[int] = Field(default_factory=list, sa_column=list_column())

@@ -199,7 +199,7 @@ async def _assign(conn: Connection, bunch: Bunch, decision: Decision, assignment
         """
         UPDATE job j SET state = 'assigned', queue_id = $1, assignment_id = $2, spec = new.spec, actor = 'brokerage',
                reason = $3, changed_at = now()
-        FROM unnest($4::bigint[], $5::jsonb[]) AS new (id, spec) WHERE j.id = new.id
+        FROM unnest($4::bigint[], $5::json[]) AS new (id, spec) WHERE j.id = new.id
         """,
         decision.queue,
         assignment,

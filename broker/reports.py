@@ -1,211 +1,234 @@
-"""What pilots report: states, logs and final results, each applied once however often it is sent."""
+"""What pilots report: states, logs and final results, each applied once however often it is sent.
 
-from math import isfinite
-from uuid import UUID
+The news of many pilots are applied together, by a handful of statements for all of them.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence, Set
+from dataclasses import dataclass
+from typing import NamedTuple
 
 import asyncpg
 
-from prodchain.catalog import datasets, files, holds, replicas, subscriptions
 from prodchain.catalog.errors import CatalogError
-from prodchain.catalog.models import DatasetKind
-from prodchain.catalog.names import Did, file_name, sub_name
 from prodchain.pilot_agent.messages import Answer, Answers, Update, Updates
 
-from . import leases
-from .database import Connection, one, wake
+from .database import Connection
 from .errors import BadRequest
 from .failing import fail
-from .jobs import deliver_holder, get, lock, release_holder
-from .models import Job
+from .finishing import Finished, exit_code_of, finish, problem_of
+from .jobs import get, lock_draws
 from .states import MADE, ON_PILOT, JobState
 from .texts import storable
 
-_ON_THE_WAY = ("starting", "running", "holding")
+WORDS = {"starting": "fetching inputs", "running": "payload started", "holding": "storing outputs"}
+"""The states on the way, and what they mean."""
+NOT_YOURS = "the job is not this pilot's"
+FINAL = ("finished", "failed")
 ERROR_LIMIT = 4000
 """Characters of an error that are kept."""
 LOG_LIMIT = 2_000_000
 """Characters of a job's log that are kept."""
+LARGEST_JOB = 2**63 - 1
+"""What the database takes: one number that it refuses would be in the way of all that came with it."""
+KEPT = 0.9
+"""A lease that has more than this part left is not touched: it was just given, or just kept."""
+
+PROGRESS = f"""
+    WITH news AS MATERIALIZED (
+        SELECT job, pilot, queue, state, array_position($5::text[], state) AS rank, reason
+        FROM unnest($1::bigint[], $2::text[], $3::smallint[], $4::text[], $6::text[])
+            AS n (job, pilot, queue, state, reason)
+    ), moving AS MATERIALIZED (
+        SELECT j.id, n.state, n.pilot, n.reason FROM news n JOIN job j ON j.id = n.job
+        WHERE j.pilot = n.pilot AND j.queue_id = n.queue AND array_position($5, j.state) < n.rank
+        ORDER BY j.id FOR NO KEY UPDATE OF j
+    ), moved AS (
+        UPDATE job j SET state = m.state, actor = 'pilot:' || m.pilot, reason = m.reason, changed_at = now()
+        FROM moving m WHERE j.id = m.id RETURNING j.id
+    ), held AS MATERIALIZED (
+        SELECT l.job_id FROM news n JOIN lease l ON l.job_id = n.job AND l.pilot = n.pilot
+        JOIN job j ON j.id = n.job AND j.queue_id = n.queue
+        WHERE (SELECT count(*) FROM moved) >= 0 AND l.until < now() + make_interval(secs => $7 * {KEPT})
+        ORDER BY l.job_id FOR UPDATE OF l
+    ), kept AS (
+        UPDATE lease l SET until = now() + make_interval(secs => $7) FROM held h WHERE l.job_id = h.job_id
+    )
+    SELECT l.job_id FROM news n JOIN lease l ON l.job_id = n.job AND l.pilot = n.pilot
+    JOIN job j ON j.id = n.job AND j.queue_id = n.queue AND j.state = ANY($5)
+"""  # noqa: S608
+"""States go forward only, news that were overtaken change nothing; jobs are locked before leases, as everywhere."""
+
+LOCK = """
+    SELECT id, task_id, number, attempt, state, pilot, queue_id, reason, spec -> 'outputs' AS outputs FROM job
+    WHERE id = ANY($1) ORDER BY id FOR UPDATE
+"""
+LOGS = """
+    INSERT INTO job_log (job_id, start, text) SELECT * FROM unnest($1::bigint[], $2::int[], $3::text[])
+    ON CONFLICT DO NOTHING
+"""
 
 
-async def apply(conn: Connection, queue_id: int, message: Updates, lease_s: float) -> Answers:
-    """Apply a pilot's news in one transaction of the caller; the answers are in the order of the updates.
+@dataclass(frozen=True)
+class Report:
+    """A pilot's news, and the queue that its token is for."""
 
-    Raises BadRequest for a state that no pilot may report.
-    """
-    pilot = storable(message.pilot)
-    ids = {update.job for update in message.updates}
-    jobs = await lock(conn, list(ids), ends=any(update.state not in _ON_THE_WAY for update in message.updates))
-    answers: dict[int, Answer] = {}
-    # By task, so that two pilots with jobs of the same tasks take their datasets in one order.
-    order = sorted(enumerate(message.updates), key=lambda item: getattr(jobs.get(item[1].job), "task_id", 0))
-    for place, update in order:
-        job = jobs.get(update.job)
-        if job is None or job.pilot != pilot or job.queue_id != queue_id:
-            answers[place] = Answer(update.job, "discard", "the job is not this pilot's")
+    queue: int
+    news: Updates
+
+
+class _Item(NamedTuple):
+    """One update; ``place``: which report, and where in it."""
+
+    place: tuple[int, int]
+    queue: int
+    pilot: str
+    update: Update
+
+
+def refuse(news: Updates) -> None:
+    """Raises BadRequest for a state that no pilot may report."""
+    for update in news.updates:
+        if update.state not in WORDS and update.state not in FINAL:
+            raise BadRequest(
+                f"no pilot may report the state {storable(str(update.state))!r}",
+                object=f"job {update.job}",
+                hint=f"known are {', '.join((*WORDS, *FINAL))}",
+            )
+
+
+async def apply(conn: Connection, reports: Sequence[Report], lease_s: float) -> list[Answers]:
+    """Apply news in one transaction of the caller; the answers are in the order of the reports and their updates."""
+    answers: dict[tuple[int, int], Answer] = {}
+    for wave in _waves(reports):
+        known = [item for item in wave if 0 < item.update.job <= LARGEST_JOB]
+        on_the_way = [item for item in known if item.update.state in WORDS]
+        final = [item for item in known if item.update.state not in WORDS]
+        strange = [item for item in wave if not 0 < item.update.job <= LARGEST_JOB]
+        answers |= {item.place: Answer(item.update.job, "discard", NOT_YOURS) for item in strange}
+        if on_the_way:
+            answers |= await _progress(conn, on_the_way, lease_s)
+        if final:
+            answers |= await _end(conn, final)
+    return [
+        Answers([answers[number, place] for place in range(len(report.news.updates))])
+        for number, report in enumerate(reports)
+    ]
+
+
+def _waves(reports: Sequence[Report]) -> Iterator[list[_Item]]:
+    """All first news of each job, then all second ones, and so on: the next news of a job meet its new state."""
+    waves: dict[int, list[_Item]] = defaultdict(list)
+    seen: dict[int, int] = defaultdict(int)
+    for number, report in enumerate(reports):
+        pilot = storable(report.news.pilot)
+        for place, update in enumerate(report.news.updates):
+            waves[seen[update.job]].append(_Item((number, place), report.queue, pilot, update))
+            seen[update.job] += 1
+    yield from waves.values()
+
+
+async def _progress(conn: Connection, items: Sequence[_Item], lease_s: float) -> dict[tuple[int, int], Answer]:
+    rows = await conn.fetch(
+        PROGRESS,
+        [item.update.job for item in items],
+        [item.pilot for item in items],
+        [item.queue for item in items],
+        [item.update.state for item in items],
+        list(ON_PILOT),
+        [WORDS[item.update.state] for item in items],
+        lease_s,
+    )
+    kept = {row[0] for row in rows}
+    answers, rest = {}, []
+    for item in items:
+        if item.update.job in kept:
+            answers[item.place] = Answer(item.update.job, "continue")
         else:
-            answers[place] = await _apply_one(conn, job, pilot, update, lease_s)
-            jobs[update.job] = await get(conn, update.job)  # the next news of the same job meet its new state
-    await conn.execute("UPDATE pilot SET last_seen = now() WHERE name = $1", pilot)
-    return Answers([answers[place] for place in range(len(message.updates))])
+            rest.append(item)
+    if rest:
+        runs = await _locked(conn, [item.update.job for item in rest])
+        answers |= {
+            item.place: _refusal(runs.get(item.update.job), item) or Answer(item.update.job, "continue")
+            for item in rest
+        }
+    await _keep_logs(conn, [item for item in items if item.update.job in kept])
+    return answers
 
 
-async def _apply_one(conn: Connection, job: Job, pilot: str, update: Update, lease_s: float) -> Answer:
-    actor = f"pilot:{pilot}"
-    if job.state in MADE:  # also for news that were overtaken: a discard would delete a registered output
-        return Answer(update.job, "continue", "registered already")
-    if job.state not in ON_PILOT:
-        return Answer(update.job, "discard", f"the job is {job.state}: {job.reason}")
-    await _keep_log(conn, update)
-    if update.state in _ON_THE_WAY:
-        await _advance(conn, job, actor, update)
-        await leases.extend(conn, update.job, lease_s)
-    elif update.state == "failed":
-        why = storable(update.error)[:ERROR_LIMIT] or "the pilot gave no reason"
-        await fail(conn, job, actor, why, exit_code=_exit_code(update))
-        await _forget(conn, pilot)
-    elif update.state == "finished":
-        problem = _problem(job, update) or await _try_finish(conn, job, actor, update)
-        if problem:
-            await fail(conn, job, actor, problem, exit_code=_exit_code(update))
-        await _forget(conn, pilot)
-        return Answer(update.job, "discard", problem) if problem else Answer(update.job, "continue", "registered")
-    else:
-        raise BadRequest(
-            f"no pilot may report the state {storable(str(update.state))!r}",
-            object=f"job {update.job}",
-            hint=f"known are {', '.join((*_ON_THE_WAY, 'finished', 'failed'))}",
-        )
-    return Answer(update.job, "continue")
+async def _locked(conn: Connection, jobs: Sequence[int]) -> dict[int, asyncpg.Record]:
+    return {row["id"]: row for row in await conn.fetch(LOCK, sorted(jobs))}
 
 
-async def _advance(conn: Connection, job: Job, actor: str, update: Update) -> None:
-    """Forward only: news that was overtaken changes nothing."""
-    state = JobState(update.state)
-    if ON_PILOT.index(state) > ON_PILOT.index(job.state):
-        words = {"starting": "fetching inputs", "running": "payload started", "holding": "storing outputs"}
+def _refusal(run: asyncpg.Record | None, item: _Item) -> Answer | None:
+    """The answer to news of a job that is not the pilot's, or not any more."""
+    if run is None or run["pilot"] != item.pilot or run["queue_id"] != item.queue:
+        return Answer(item.update.job, "discard", NOT_YOURS)
+    if run["state"] in MADE:  # also for news that were overtaken: a discard would delete a registered output
+        return Answer(item.update.job, "continue", "registered already")
+    if run["state"] not in ON_PILOT:
+        return Answer(item.update.job, "discard", f"the job is {run['state']}: {run['reason']}")
+    return None
+
+
+async def _keep_logs(conn: Connection, items: Sequence[_Item]) -> None:
+    pieces = [item.update for item in items if item.update.log and 0 <= item.update.log_offset < LOG_LIMIT]
+    if pieces:
         await conn.execute(
-            "UPDATE job SET state = $2, actor = $3, reason = $4, changed_at = now() WHERE id = $1",
-            job.id,
-            state,
-            actor,
-            words[state],
+            LOGS,
+            [piece.job for piece in pieces],
+            [piece.log_offset for piece in pieces],
+            [storable(piece.log[: LOG_LIMIT - piece.log_offset]) for piece in pieces],
         )
 
 
-async def _keep_log(conn: Connection, update: Update) -> None:
-    if update.log and 0 <= update.log_offset < LOG_LIMIT:
-        await conn.execute(
-            "INSERT INTO job_log (job_id, start, text) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING",
-            update.job,
-            update.log_offset,
-            storable(update.log[: LOG_LIMIT - update.log_offset]),
-        )
+async def _end(conn: Connection, items: Sequence[_Item]) -> dict[tuple[int, int], Answer]:
+    jobs = sorted(item.update.job for item in items)
+    held = {job for state, job in await lock_draws(conn, jobs) if state == JobState.ASSIGNED}
+    runs = await _locked(conn, jobs)
+    answers: dict[tuple[int, int], Answer] = {}
+    open_: list[_Item] = []
+    for item in items:
+        refused = _refusal(runs.get(item.update.job), item)
+        if refused:
+            answers[item.place] = refused
+        else:
+            open_.append(item)
+    await _keep_logs(conn, open_)
+    problems = await _finish(conn, [item for item in open_ if item.update.state == "finished"], runs, held)
+    for item in open_:
+        problem = problems.get(item.update.job, "")
+        if item.update.state == "finished" and not problem:
+            answers[item.place] = Answer(item.update.job, "continue", "registered")
+            continue
+        why = problem or storable(item.update.error)[:ERROR_LIMIT] or "the pilot gave no reason"
+        job = await get(conn, item.update.job)
+        await fail(conn, job, f"pilot:{item.pilot}", why, exit_code=exit_code_of(item.update))
+        answers[item.place] = Answer(item.update.job, "discard" if problem else "continue", problem)
+    return answers
 
 
-async def _forget(conn: Connection, pilot: str) -> None:
-    await conn.execute("UPDATE pilot SET job_id = NULL WHERE name = $1", pilot)
-
-
-def _problem(job: Job, update: Update) -> str:
-    """What is wrong with a report of success; empty if nothing."""
-    expected = {output["lfn"] for output in job.spec["outputs"]}
-    stored = {file.lfn for file in update.outputs}
-    missing, strange = sorted(expected - stored), sorted(stored - expected)
-    if missing:
-        return f"the output {missing[0]} is missing"
-    if strange:
-        return f"the output {strange[0]} was not asked for"
-    return ""
-
-
-def _exit_code(update: Update) -> int | None:
-    """Batch systems and Windows report more than a byte; the column takes 32 bits."""
-    return None if update.exit_code is None else max(-(2**31), min(update.exit_code, 2**31 - 1))
-
-
-async def _try_finish(conn: Connection, job: Job, actor: str, update: Update) -> str:
-    """Register the outputs, or say why the catalog refuses them: repeating such a report would not help."""
+async def _finish(
+    conn: Connection, items: Sequence[_Item], runs: Mapping[int, asyncpg.Record], held: Set[int]
+) -> dict[int, str]:
+    """Register outputs; by job, why the catalog refuses some: repeating such a report would not help."""
+    problems = {}
+    good = []
+    for item in items:
+        run = runs[item.update.job]
+        if problem := problem_of(run, item.update):
+            problems[item.update.job] = problem
+        else:
+            good.append(Finished(run, f"pilot:{item.pilot}", item.update))
+    if not good:
+        return problems
     try:
         async with conn.transaction():
-            await _finish(conn, job, actor, update)
+            await finish(conn, good, held & {each.job for each in good})
     except (CatalogError, asyncpg.DataError, ValueError) as error:
-        return storable(str(error))[:ERROR_LIMIT]
-    return ""
-
-
-async def _finish(conn: Connection, job: Job, actor: str, update: Update) -> None:
-    """Register the outputs where they are, send them home if they are away, end the job: one transaction."""
-    assert job.id is not None
-    place = await one(
-        conn,
-        """
-        SELECT t.destination_id, q.storage_id, s.name AS storage
-        FROM task t, queue q JOIN storage s ON s.id = q.storage_id WHERE t.id = $1 AND q.id = $2
-        """,
-        job.task_id,
-        job.queue_id,
-    )
-    made = await _register(conn, job, update)
-    away = [file for output, file in made if output["kind"] != DatasetKind.SUB]
-    if place["storage_id"] == place["destination_id"]:
-        away = []  # nor do small outputs travel: the jobs that merge them go where they are
-    if away:
-        await datasets.add_files(conn, sub := await _sub(conn, made, place["storage"]), away)
-    await replicas.arrive(conn, place["storage_id"], [file for _, file in made])
-    missing = 0
-    if away:
-        await subscriptions.subscribe(conn, sub, place["destination_id"])
-        await wake(conn, "move")
-        missing = await holds.place(conn, deliver_holder(job.id), place["destination_id"], away, sub)
-    await holds.drop(conn, [release_holder(job.id)])
-    await conn.execute("DELETE FROM lease WHERE job_id = $1", job.id)
-    await conn.execute(
-        """
-        UPDATE job SET state = $2, actor = $3, reason = $4, exit_code = $5, metrics = $6, changed_at = now()
-        WHERE id = $1
-        """,
-        job.id,
-        JobState.TRANSFERRING if missing else JobState.FINISHED,
-        actor,
-        "outputs registered, on their way to their destination" if missing else "outputs registered",
-        _exit_code(update),
-        {storable(name): value for name, value in update.metrics.items() if isfinite(value)},
-    )
-    if not missing:
-        await holds.drop(conn, [deliver_holder(job.id)])
-
-
-async def _register(conn: Connection, job: Job, update: Update) -> list[tuple[asyncpg.Record, int]]:
-    """Make the outputs known, each in the dataset that it was made for: (dataset, file), the main one first.
-
-    The names tell which is for which (bunches.Bunch.spec).
-    """
-    outputs = await conn.fetch(
-        """
-        SELECT d.id, d.scope, d.name, d.kind, d.version FROM task_output o JOIN dataset d ON d.id = o.dataset_id
-        WHERE o.task_id = $1 ORDER BY o.role
-        """,
-        job.task_id,
-    )
-    stored = {file.lfn: file for file in update.outputs}
-    named = [(output, stored[file_name(output["name"], job.number, job.attempt)]) for output in outputs]
-    ids = await files.register(
-        conn,
-        [
-            files.NewFile(Did(output["scope"], file.lfn), UUID(file.guid), file.bytes, file.adler32, file.events)
-            for output, file in named
-        ],
-    )
-    made = list(zip(outputs, ids, strict=True))
-    for output, file in sorted(made, key=lambda pair: int(pair[0]["id"])):  # as everybody does who fills several
-        await datasets.add_files(conn, output["id"], [file])
-    return made
-
-
-async def _sub(conn: Connection, made: list[tuple[asyncpg.Record, int]], storage: str) -> int:
-    """The dataset that gathers what was made at a storage for elsewhere."""
-    main, _ = made[0]
-    did = Did(main["scope"], sub_name(main["name"], storage, main["version"]))
-    sub = await datasets.create(conn, did, DatasetKind.SUB, "prodchain")
-    assert sub.id is not None
-    return sub.id
+        if len(good) == 1:
+            return problems | {good[0].job: storable(str(error))[:ERROR_LIMIT]}
+        for item in items:  # one of them is bad: the others must not suffer
+            if item.update.job not in problems:
+                problems |= await _finish(conn, [item], runs, held)
+    return problems

@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
+import asyncpg
+
 from . import files, history, hooks, names, near, queueing, remarks, subscriptions
 from .connection import Connection
 from .errors import DatasetClosed, DatasetConflict, DatasetDeleted, DatasetNotFound
@@ -32,25 +34,32 @@ STRANGERS = """
 SELECT count(*) FROM unnest($2::bigint[]) AS wanted (id)
 WHERE NOT EXISTS (SELECT FROM dataset_file m WHERE m.dataset_id = $1 AND m.file_id = wanted.id)
 """
-JOIN = """
-INSERT INTO dataset_file (dataset_id, file_id) SELECT $1, unnest($2::bigint[])
-ON CONFLICT DO NOTHING
-RETURNING file_id
+LOCK_MANY = """
+SELECT id, kind, state, deleted_at FROM dataset WHERE id = ANY($1::bigint[]) ORDER BY id FOR NO KEY UPDATE
 """
+JOIN = """
+INSERT INTO dataset_file (dataset_id, file_id) SELECT * FROM unnest($1::bigint[], $2::bigint[])
+ON CONFLICT DO NOTHING
+RETURNING dataset_id, file_id
+"""
+# The LATERAL keeps to the index: a join of 2,000 files was planned as a scan of a hundred thousand.
 COUNT = """
 UPDATE dataset d SET files = d.files + new.files, bytes = d.bytes + new.bytes, events = d.events + new.events
 FROM (
-    SELECT count(*) AS files, sum(bytes) AS bytes, sum(events) AS events FROM file WHERE id = ANY($2::bigint[])
+    SELECT m.dataset_id, count(*) AS files, sum(f.bytes) AS bytes, sum(f.events) AS events
+    FROM unnest($1::bigint[], $2::bigint[]) AS m (dataset_id, file_id)
+    CROSS JOIN LATERAL (SELECT bytes, events FROM file WHERE id = m.file_id OFFSET 0) f
+    GROUP BY m.dataset_id
 ) new
-WHERE d.id = $1
+WHERE d.id = new.dataset_id
 """
-# The LATERAL keeps to the index: a join of 2,000 files was planned as a scan of a hundred thousand.
 COUNT_REPLICAS = """
 INSERT INTO dataset_replica (dataset_id, storage_id, files, bytes)
-SELECT $1, r.storage_id, count(*), sum(f.bytes)
-FROM replica r CROSS JOIN LATERAL (SELECT bytes FROM file WHERE id = r.file_id OFFSET 0) f
-WHERE r.file_id = ANY($2::bigint[])
-GROUP BY r.storage_id ORDER BY r.storage_id
+SELECT m.dataset_id, r.storage_id, count(*), sum(f.bytes)
+FROM unnest($1::bigint[], $2::bigint[]) AS m (dataset_id, file_id)
+JOIN replica r ON r.file_id = m.file_id
+CROSS JOIN LATERAL (SELECT bytes FROM file WHERE id = r.file_id OFFSET 0) f
+GROUP BY m.dataset_id, r.storage_id ORDER BY m.dataset_id, r.storage_id
 ON CONFLICT (dataset_id, storage_id) DO UPDATE
 SET files = dataset_replica.files + excluded.files, bytes = dataset_replica.bytes + excluded.bytes
 """
@@ -211,24 +220,56 @@ async def add_files(conn: Connection, dataset_id: int, file_ids: Sequence[int]) 
     again even when the dataset is closed; anything else then raises DatasetClosed. A caller that fills several
     datasets in one transaction takes them in the order of their ids.
     """
+    return (await fill(conn, {dataset_id: file_ids}))[dataset_id]
+
+
+async def fill(conn: Connection, members: Mapping[int, Sequence[int]]) -> dict[int, list[int]]:
+    """The same for several datasets: by dataset, the files that were not in it."""
+    new: dict[int, list[int]] = {dataset_id: [] for dataset_id in members}
     # The files are locked against arrivals, which would count copies for the datasets they see.
-    await files.lock(conn, file_ids)
-    dataset = await by_id(conn, dataset_id, lock=True)
+    await files.lock(conn, {file_id for file_ids in members.values() for file_id in file_ids})
+    datasets = await conn.fetch(LOCK_MANY, list(members))
+    if len(datasets) < len(members):
+        await by_id(conn, min(members.keys() - {row["id"] for row in datasets}))  # which says that there is none
+    open_ = [row["id"] for row in datasets if _plain(row) or await _takes(conn, row["id"], members[row["id"]])]
+    pairs = [(dataset_id, file_id) for dataset_id in open_ for file_id in members[dataset_id]]
+    if not pairs:
+        return new
+    joined = await conn.fetch(JOIN, *_columns(pairs))
+    if not joined:
+        return new
+    for dataset_id, file_id in joined:
+        new[dataset_id].append(file_id)
+    columns = _columns([(dataset_id, file_id) for dataset_id, file_id in joined])
+    await conn.execute(COUNT, *columns)
+    await conn.execute(COUNT_REPLICAS, *columns)
+    grown = {dataset_id: file_ids for dataset_id, file_ids in new.items() if file_ids}
+    await subscriptions.follow(conn, grown)
+    await hooks.tell_files_added(conn, grown)
+    return new
+
+
+def _plain(row: asyncpg.Record) -> bool:
+    """Whether any file may join it: of most no more needs to be known."""
+    return row["state"] == DatasetState.OPEN and row["deleted_at"] is None and row["kind"] != DatasetKind.CONTAINER
+
+
+async def _takes(conn: Connection, dataset_id: int, file_ids: Sequence[int]) -> bool:
+    """Whether the files may join it; False if they are in it, and it is closed."""
+    dataset = await by_id(conn, dataset_id)
     did = Did(dataset.scope, dataset.name)
     refuse_deleted(dataset)
     if dataset.kind == DatasetKind.CONTAINER:
         raise DatasetConflict(f"{did} is a container", object=str(did), hint="it takes datasets, not files")
-    if dataset.state == DatasetState.CLOSED:
-        if await conn.fetchval(STRANGERS, dataset_id, file_ids):
-            raise closed(did)
-        return []
-    new = [row["file_id"] for row in await conn.fetch(JOIN, dataset_id, file_ids)]
-    if new:
-        await conn.execute(COUNT, dataset_id, new)
-        await conn.execute(COUNT_REPLICAS, dataset_id, new)
-        await subscriptions.follow(conn, dataset_id, new)
-        await hooks.tell_files_added(conn, dataset_id, new)
-    return new
+    if dataset.state != DatasetState.CLOSED:
+        return True
+    if await conn.fetchval(STRANGERS, dataset.id, file_ids):
+        raise closed(did)
+    return False
+
+
+def _columns(pairs: Sequence[tuple[int, int]]) -> tuple[list[int], list[int]]:
+    return [pair[0] for pair in pairs], [pair[1] for pair in pairs]
 
 
 async def close(conn: Connection, dataset_id: int, actor: str = "") -> bool:

@@ -3,14 +3,14 @@
 Hooks run on the connection and in the transaction of what happened, so that both happen or neither.
 """
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TypeAlias
 
 from .connection import Connection
 from .errors import HookMissing
 
 Satisfied: TypeAlias = Callable[[Connection, list[str]], Awaitable[None]]
-FilesAdded: TypeAlias = Callable[[Connection, int, list[int]], Awaitable[None]]
+FilesAdded: TypeAlias = Callable[[Connection, Mapping[int, Sequence[int]]], Awaitable[None]]
 Closed: TypeAlias = Callable[[Connection, int], Awaitable[None]]
 Needed: TypeAlias = Callable[[Connection, Sequence[int]], Awaitable[dict[int, list[str]]]]
 Reads: TypeAlias = Callable[[Connection, int, Sequence[int]], Awaitable[dict[int, str]]]
@@ -20,7 +20,7 @@ Removed: TypeAlias = Callable[[Connection, int, Sequence[int]], Awaitable[list[t
 satisfied: Satisfied | None = None
 """Takes the holders whose last file has arrived."""
 files_added: FilesAdded | None = None
-"""Takes a dataset's id and the ids of the files that are new in it."""
+"""Takes ids of datasets, each with the ids of the files that are new in it."""
 closed: Closed | None = None
 """Takes a dataset's id, once."""
 needed: Needed | None = None
@@ -47,9 +47,9 @@ async def tell_satisfied(conn: Connection, holders: list[str]) -> None:
     await satisfied(conn, holders)
 
 
-async def tell_files_added(conn: Connection, dataset_id: int, file_ids: list[int]) -> None:
+async def tell_files_added(conn: Connection, grown: Mapping[int, Sequence[int]]) -> None:
     if files_added is not None:
-        await files_added(conn, dataset_id, file_ids)
+        await files_added(conn, grown)
 
 
 async def tell_closed(conn: Connection, dataset_id: int) -> None:

@@ -4,7 +4,7 @@ A wish for what is there now (``standing=False``) in an open dataset is a hold o
 made: exactly these end it. Wishes for containers are wishes for the datasets below them (parts).
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from . import containerwishes, files, history, holds, queueing, quotas, tombstones
@@ -77,8 +77,8 @@ WHERE id = ANY($1::bigint[]) AND state = 'active' AND walked_to IS NULL RETURNIN
 """
 WALKING = "SELECT id FROM subscription WHERE id = ANY($1::bigint[]) AND state = 'active' AND walked_to IS NOT NULL"
 FOLLOWING = """
-SELECT storage_id, owner, sources, priority FROM subscription
-WHERE dataset_id = $1 AND state = 'active' AND standing ORDER BY storage_id
+SELECT dataset_id, storage_id, owner, sources, priority FROM subscription
+WHERE dataset_id = ANY($1::bigint[]) AND state = 'active' AND standing ORDER BY dataset_id, storage_id
 """
 
 
@@ -199,9 +199,10 @@ async def lock(conn: Connection, dataset_id: int) -> Dataset:
     return dataset
 
 
-async def follow(conn: Connection, dataset_id: int, file_ids: Sequence[int]) -> None:
-    """Queue new members of a dataset to everybody whose wish for it is a standing one."""
-    for row in await conn.fetch(FOLLOWING, dataset_id):
+async def follow(conn: Connection, grown: Mapping[int, Sequence[int]]) -> None:
+    """Queue new members of datasets to everybody whose wish for them is a standing one."""
+    for row in await conn.fetch(FOLLOWING, list(grown)):
+        file_ids = grown[row["dataset_id"]]
         terms = Terms(row["owner"], sources=row["sources"], priority=row["priority"])
         await tombstones.keep_files(conn, row["storage_id"], file_ids)
         await queue(conn, row["storage_id"], file_ids, terms)

@@ -14,10 +14,11 @@ from prodchain.pilot_agent.zipapp import build_zipapp
 from .. import hooks, leases
 from ..connections import connection
 from ..database import LOST, Pool
-from ..heartbeats import Heartbeats
 from ..matching.dispatcher import Dispatcher
 from ..monitor.assets import assets
 from ..monitor.routes import routes as pages
+from ..pilots import Pilots
+from ..reporting import Reports
 from ..settings import Settings
 from ..tokens import Tokens
 from ..views import PoolViews
@@ -48,6 +49,7 @@ from . import (
 )
 from .documents import Problem
 from .envelope import Envelope
+from .hot import Front
 from .parameters import known_query_only
 from .parts import Parts
 from .policies import PUBLIC, READER
@@ -87,12 +89,13 @@ def create_app(settings: Settings, pool: Pool) -> FastAPI:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         hooks.install()
+        pilots = Pilots(pool)
         parts = Parts(
             settings,
             pool,
             Tokens(pool),
-            Dispatcher(pool, settings.lease_s),
-            Heartbeats(pool, settings.lease_s),
+            Dispatcher(pool, settings.lease_s, pilots),
+            Reports(pool, settings.lease_s, pilots),
             pilot_zipapp(),
         )
         app.state.parts = parts
@@ -121,6 +124,7 @@ def create_app(settings: Settings, pool: Pool) -> FastAPI:
     app.include_router(assets(), dependencies=[PUBLIC])
     app.add_middleware(Envelope)
     problems.install(app)
+    app.add_middleware(Front, routes=pilot.HOT, handlers=app.exception_handlers)
     return app
 
 

@@ -10,8 +10,8 @@ from pydantic_core import to_json
 
 from ..connections import connection
 from ..database import Connection, Pool
-from ..heartbeats import Heartbeats
 from ..matching.dispatcher import Dispatcher
+from ..reporting import Reports
 from ..settings import Settings
 from ..tokens import Tokens
 
@@ -22,7 +22,7 @@ class Parts:
     pool: Pool
     tokens: Tokens
     dispatcher: Dispatcher
-    heartbeats: Heartbeats
+    reports: Reports
     pilot_zipapp: bytes
 
 

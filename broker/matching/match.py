@@ -4,9 +4,12 @@ A lane is what one queue has of one share and requirement; any of its jobs will 
 a lane, and the claim takes its head.
 """
 
+from bisect import bisect_right, insort
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence, Set
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
+from heapq import heapify, heappop, heappush, heapreplace
+from typing import TypeAlias
 
 from ..brokerage import slots
 from ..requirements import Requirement
@@ -78,9 +81,10 @@ class Fraction:
 
 @dataclass
 class Choice:
-    """The lanes for one offer, in order; ``unsure``: it may get more once more heads of lanes are known."""
+    """The lanes for one offer, in order, and their jobs; ``unsure``: it may get more once more heads are known."""
 
     lanes: list[Lane] = field(default_factory=list)
+    jobs: list[int] = field(default_factory=list)
     unsure: bool = False
 
 
@@ -106,45 +110,159 @@ def fits(needs: Requirement, offer: Offer) -> bool:
     return next(lacking(needs, offer), None) is None
 
 
-class _Lanes:
-    """The lanes of a queue while they are given out."""
+Head: TypeAlias = tuple[int, int]
+"""What jobs of a share are sorted by: priority, the highest first (negative), then age (the job's number)."""
 
-    def __init__(self, lanes: Sequence[Lane]) -> None:
-        self._lanes: dict[int, list[Lane]] = defaultdict(list)
+
+class Lanes:
+    """The lanes of a queue while they are given out; they may be kept from one batch to the next.
+
+    For each share and kind of offer there is a heap of the lanes that fit, by their heads. A lane's head only moves
+    back as its jobs are given, so that an entry that is out of date is put right when it comes to the top.
+    """
+
+    def __init__(self, lanes: Iterable[Lane] = ()) -> None:
+        self.known: dict[tuple[int, int], Lane] = {}
+        self.run_out: set[tuple[int, int]] = set()
+        """Lanes that had more jobs than were known when one was asked for."""
+        self._taken: dict[tuple[int, int], int] = {}
+        self._heaps: dict[int, dict[Kind, _Heap]] = defaultdict(dict)
+        self._steps: tuple[list[int], ...] = ([], [], [], [], [])
         for lane in lanes:
-            self._lanes[lane.share].append(lane)
-        self._taken: dict[tuple[int, int], int] = defaultdict(int)
+            self.put(lane)
 
-    def head(self, lane: Lane) -> tuple[int, int] | None:
-        """Sorts by priority, the highest first, then by age; None if all known jobs are given."""
-        at = self._taken[lane.share, lane.requirement]
-        return (-lane.heads[at][0], lane.heads[at][1]) if at < len(lane.heads) else None
+    def put(self, lane: Lane) -> None:
+        """A lane as it was read; what was known of it before is forgotten."""
+        key = lane.share, lane.requirement
+        before = self.known.get(key)
+        self.known[key], self._taken[key] = lane, 0
+        if before is None:
+            self._learn(lane.needs)
+        head, _ = self._head(key)
+        for heap in self._heaps[lane.share].values():
+            if head is not None and fits(lane.needs, heap.offer):
+                heappush(heap.entries, (head, lane.requirement))
+
+    def drop(self, key: tuple[int, int]) -> None:
+        """Nothing is left in the lane."""
+        self.known.pop(key, None)
+
+    def lanes(self) -> list[Lane]:
+        """What is left, each with its heads that are not given."""
+        found = []
+        for key, lane in self.known.items():
+            if (at := self._taken[key]) < len(lane.heads) or lane.more:
+                found.append(replace(lane, heads=lane.heads[at:]))
+        return found
+
+    def shares(self) -> set[int]:
+        return {share for share, _ in self.known}
+
+    def spent(self) -> bool:
+        """Whether nothing is left in any lane."""
+        return not any(lane.more or self._taken[key] < len(lane.heads) for key, lane in self.known.items())
+
+    def low(self, key: tuple[int, int], least: int) -> bool:
+        """Whether the lane has more jobs, but fewer known ones than that."""
+        lane = self.known.get(key)
+        return lane is not None and lane.more and len(lane.heads) - self._taken[key] < least
 
     def best(self, share: int, offer: Offer) -> tuple[Lane | None, bool]:
         """The lane whose head is first among those that fit; second, whether that is not known yet."""
-        found: tuple[tuple[int, int], Lane] | None = None
-        for lane in self._lanes.get(share, ()):
-            head = self.head(lane)
-            if (head is None and not lane.more) or not fits(lane.needs, offer):
-                continue
+        kind = self._kind(offer)
+        heap = self._heaps[share].get(kind)
+        if heap is None or len(heap.entries) > 4 * len(self.known) + 16:
+            heap = self._heaps[share][kind] = self._heap(share, offer)
+        entries = heap.entries
+        while entries:
+            entry, requirement = entries[0]
+            key = share, requirement
+            head, sure = self._head(key) if key in self.known else (None, True)
             if head is None:
+                heappop(entries)
+            elif head != entry:
+                heapreplace(entries, (head, requirement))
+            else:
+                if sure:
+                    return self.known[key], False
+                self.run_out.add(key)
                 return None, True
-            if found is None or head < found[0]:
-                found = head, lane
-        return (found[1] if found else None), False
+        return None, False
 
-    def take(self, lane: Lane) -> None:
-        self._taken[lane.share, lane.requirement] += 1
+    def take(self, lane: Lane) -> int:
+        """Give the lane's head away; the job."""
+        key = lane.share, lane.requirement
+        at = self._taken[key]
+        self._taken[key] = at + 1
+        return lane.heads[at][1]
+
+    def _head(self, key: tuple[int, int]) -> tuple[Head | None, bool]:
+        """Where the lane's next job stands, and whether it is known; if not, the next one is not before that."""
+        lane, at = self.known[key], self._taken[key]
+        if at < len(lane.heads):
+            return (-lane.heads[at][0], lane.heads[at][1]), True
+        if not lane.more:
+            return None, True
+        return ((-lane.heads[-1][0], lane.heads[-1][1]) if lane.heads else FIRST), False
+
+    def _heap(self, share: int, offer: Offer) -> "_Heap":
+        entries = []
+        for key, lane in self.known.items():
+            if key[0] == share and fits(lane.needs, offer) and (head := self._head(key)[0]) is not None:
+                entries.append((head, key[1]))
+        heapify(entries)
+        return _Heap(offer, entries)
+
+    def _learn(self, needs: Requirement) -> None:
+        """Limits that needs name: offers that lie between the same ones are of one kind."""
+        for steps, value in zip(self._steps, _amounts(needs), strict=True):
+            if (at := bisect_right(steps, value)) == 0 or steps[at - 1] != value:
+                insort(steps, value)
+                self._heaps.clear()
+
+    def _kind(self, offer: Offer) -> "Kind":
+        """The same for offers that the same needs fit into: pilots differ in the seconds that they have left."""
+        cores, memory, remaining, disk, gpus = self._steps
+        return (
+            bisect_right(cores, offer.cores),
+            bisect_right(memory, offer.memory_mb),
+            bisect_right(remaining, offer.remaining_s),
+            bisect_right(disk, offer.disk_mb),
+            bisect_right(gpus, offer.gpus),
+            offer.architecture,
+            offer.software,
+        )
+
+
+@dataclass
+class _Heap:
+    """``offer``: one of its kind, which all fit into."""
+
+    offer: Offer
+    entries: list[tuple[Head, int]]
+
+
+Kind: TypeAlias = tuple[int, int, int, int, int, str, tuple[str, ...]]
+FIRST: Head = (-(2**63), 0)
+"""Before every job."""
+
+
+def _amounts(needs: Requirement) -> tuple[int, ...]:
+    return needs.cores, needs.memory_mb, needs.walltime_s, needs.scratch_mb, needs.gpus
 
 
 def match(
-    offers: Sequence[Offer], lanes: Sequence[Lane], turns: Turns, fraction: Fraction | None, room: int | None
+    offers: Sequence[Offer],
+    lanes: Lanes | Sequence[Lane],
+    turns: Turns,
+    fraction: Fraction | None,
+    room: int | None,
 ) -> list[Choice]:
     """A choice for each offer, in their order: the share in most need, there the highest priority, then the oldest.
 
-    ``room``: how many jobs the queue may give out in all; ``turns`` and ``fraction`` count what is given.
+    ``room``: how many jobs the queue may give out in all; ``turns``, ``fraction`` and ``lanes`` count what is given.
     """
-    open_lanes = _Lanes(lanes)
+    open_lanes = lanes if isinstance(lanes, Lanes) else Lanes(lanes)
     left = room if room is not None else sum(offer.jobs for offer in offers)
     choices = []
     for offer in offers:
@@ -159,13 +277,15 @@ def match(
                     break
             if lane is None:
                 break
-            open_lanes.take(lane)
+            choice.jobs.append(open_lanes.take(lane))
+            choice.lanes.append(lane)
             turns.give(lane.share, lane.needs.cores * GIVERS)
             if fraction:
                 fraction.give(lane.share, lane.needs.cores * GIVERS)
-            choice.lanes.append(lane)
-            offer = offer.less(lane.needs)  # noqa: PLW2901 - what is left of it
             left -= 1
+            if offer.jobs == 1:
+                break
+            offer = offer.less(lane.needs)  # noqa: PLW2901 - what is left of it
     return choices
 
 

@@ -107,8 +107,15 @@ class _Node:
         if not self.below:
             yield self.share
             return
-        for child in sorted(self.below, key=lambda node: hunger(node.used, node.value)):
-            yield from child.hungry_first()
+        # The first one is nearly always all that is asked for: the others are sorted when somebody reads on.
+        first = min(self.below, key=_Node.hunger)
+        yield from first.hungry_first()
+        for child in sorted(self.below, key=_Node.hunger):
+            if child is not first:
+                yield from child.hungry_first()
+
+    def hunger(self) -> tuple[float, float]:
+        return hunger(self.used, self.value)
 
 
 class Turns:

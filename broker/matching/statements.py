@@ -1,25 +1,21 @@
 """The statements of the matching: heads of lanes, the claim, the shares and their use."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence, Set
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import asyncpg
 
 from ..database import Connection
 from ..models import USING_SLOTS
 from ..requirements import Requirement
-from .match import GIVERS, Fraction, Lane, Offer, use_by_share
+from .match import GIVERS, Fraction, Lane, use_by_share
 from .shares import Share, Turns, of_analysis
 
-AGAIN = """
-    SELECT l.pilot, l.request, j.spec FROM unnest($1::text[], $2::text[]) AS w (pilot, request)
-    JOIN lease l ON l.pilot = w.pilot AND l.request = w.request JOIN job j ON j.id = l.job_id
-    ORDER BY l.pilot, l.request, l.seat
-"""
-"""A request that was answered before, with the answer lost on the way, gets the same jobs."""
+LaneKey: TypeAlias = tuple[int, int]
+"""Share and requirement."""
 
-HEADS = """
+_LANES = """
     WITH RECURSIVE lane AS (
         (SELECT share_id, requirement_id FROM ready WHERE queue_id = $1
          ORDER BY share_id, requirement_id LIMIT 1)
@@ -29,6 +25,10 @@ HEADS = """
             WHERE r.queue_id = $1 AND (r.share_id, r.requirement_id) > (lane.share_id, lane.requirement_id)
             ORDER BY r.share_id, r.requirement_id LIMIT 1) AS next
     )
+"""
+"""Hops from lane to lane over the index ready_lane: the cost is that of the lanes, however many jobs they have."""
+_SOME = "WITH lane AS (SELECT * FROM unnest($3::smallint[], $4::int[]) AS asked (share_id, requirement_id))"
+_HEADS = """
     SELECT share_id, requirement_id, head.priorities, head.jobs, r.cores, r.memory_mb, r.walltime_s, r.scratch_mb,
            r.gpus, r.architecture, r.software
     FROM lane JOIN requirement r ON r.id = requirement_id CROSS JOIN LATERAL (
@@ -38,50 +38,39 @@ HEADS = """
             ORDER BY o.priority DESC, o.job_id LIMIT $2) AS first) AS head
     WHERE head.jobs IS NOT NULL
 """
-"""Hops from lane to lane over the index ready_lane: the cost is that of the lanes, however many jobs they have."""
+HEADS = _LANES + _HEADS
+HEADS_OF = _SOME + _HEADS
 
-CLAIM = """
-    WITH pick AS (
-        SELECT share, requirement, pilot, request, has,
-               row_number() OVER (PARTITION BY share, requirement ORDER BY place) AS turn
-        FROM unnest($2::smallint[], $3::int[], $4::text[], $5::text[], $6::smallint[])
-             WITH ORDINALITY AS w (share, requirement, pilot, request, has, place)
-    ), lane AS (
-        SELECT share, requirement, count(*) AS jobs FROM pick GROUP BY share, requirement
+GIVE = """
+    WITH seat AS MATERIALIZED (
+        SELECT * FROM unnest($2::int[], $3::text[], $4::text[], $5::bool[], $6::bigint[], $7::smallint[])
+            AS w (place, pilot, request, fresh, job, number)
+    ), again AS MATERIALIZED (
+        SELECT DISTINCT s.place, l.job_id, l.seat FROM seat s
+        JOIN lease l ON l.pilot = s.pilot AND l.request = s.request WHERE s.fresh
     ), head AS MATERIALIZED (
-        SELECT first.job_id FROM lane CROSS JOIN LATERAL (
-            SELECT o.job_id FROM ready o
-            WHERE o.queue_id = $1 AND o.share_id = lane.share AND o.requirement_id = lane.requirement
-            ORDER BY o.priority DESC, o.job_id LIMIT lane.jobs FOR UPDATE SKIP LOCKED) AS first
+        SELECT r.job_id, s.place, s.pilot, s.request, s.number FROM seat s JOIN ready r ON r.job_id = s.job
+        WHERE r.queue_id = $1 AND NOT EXISTS (SELECT FROM again a WHERE a.place = s.place)
+        FOR UPDATE OF r SKIP LOCKED
     ), taken AS (
-        DELETE FROM ready r USING head WHERE r.job_id = head.job_id
-        RETURNING r.job_id, r.share_id AS share, r.requirement_id AS requirement, r.priority
-    ), seated AS (
-        SELECT job_id, share, requirement,
-               row_number() OVER (PARTITION BY share, requirement ORDER BY priority DESC, job_id) AS turn
-        FROM taken
+        DELETE FROM ready r USING head h WHERE r.job_id = h.job_id
+        RETURNING h.job_id, h.place, h.pilot, h.request, h.number
     ), leased AS (
         INSERT INTO lease (job_id, pilot, request, seat, until)
-        SELECT job_id, pilot, request, has + row_number() OVER (PARTITION BY pilot, request ORDER BY job_id),
-               now() + make_interval(secs => $7)
-        FROM seated JOIN pick USING (share, requirement, turn)
-        RETURNING job_id, pilot, request
+        SELECT job_id, pilot, request, number, now() + make_interval(secs => $8) FROM taken
+    ), given AS (
+        UPDATE job j SET state = 'sent', pilot = t.pilot, actor = 'pilot:' || t.pilot, reason = 'given to the pilot',
+               started_at = now(), changed_at = now()
+        FROM taken t WHERE j.id = t.job_id RETURNING t.place, j.id, t.number, j.spec
     )
-    UPDATE job j SET state = 'sent', pilot = l.pilot, actor = 'pilot:' || l.pilot, reason = 'given to the pilot',
-           started_at = now(), changed_at = now()
-    FROM leased l WHERE j.id = l.job_id RETURNING l.pilot, l.request, j.spec, j.share_id, j.requirement_id
+    SELECT place, number, id, false AS again, spec::text FROM given
+    UNION ALL
+    SELECT a.place, a.seat, a.job_id, true, j.spec::text FROM again a JOIN job j ON j.id = a.job_id
+    ORDER BY 1, 2
 """
-"""``head`` is read once: in ``DELETE .. WHERE job_id IN (SELECT .. LIMIT)`` it would be read again for each row
-of some plans, skip what was just deleted, and take more jobs than there are requests. A request's leases are numbered
-from 1, so that two servers cannot both answer it."""
-
-SEEN = """
-    INSERT INTO pilot AS p (name, queue_id, host, offer, job_id, jobs, empty_polls)
-    SELECT name, $1, host, offer, job, jobs, (jobs = 0)::int
-    FROM unnest($2::text[], $3::text[], $4::jsonb[], $5::bigint[], $6::int[]) AS w (name, host, offer, job, jobs)
-    ON CONFLICT (name) DO UPDATE SET queue_id = excluded.queue_id, last_seen = now(), offer = excluded.offer,
-        job_id = excluded.job_id, jobs = p.jobs + excluded.jobs, empty_polls = p.empty_polls + excluded.empty_polls
-"""
+"""Each seat is one job for one request; a job that another server has taken since is passed over. A request that was
+answered before, with the answer lost on the way, gets the same jobs. Its seats are numbered, so that two servers
+cannot both answer it."""
 
 USE = f"""
     SELECT share_id, queue_id, sum(cores)::int AS cores, sum(jobs)::int AS jobs FROM job_count
@@ -111,12 +100,15 @@ class Queue(NamedTuple):
 
 
 class Seat(NamedTuple):
-    """One job for one request, which has got some already."""
+    """The ``number``-th job of one request, which has a ``place`` in its batch; none: it only asks what it had."""
 
+    place: int
     pilot: str
     request: str
-    has: int
-    lane: Lane
+    fresh: bool
+    """The request may have been answered before."""
+    job: int | None
+    number: int
 
 
 @dataclass
@@ -129,10 +121,9 @@ class Standing:
     """By share and queue."""
     jobs: dict[int, int]
     """With pilots, by queue."""
-    analysis: frozenset[int] = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.analysis = of_analysis(self.shares)
+    _turns: Turns | None = None
+    _holders: Set[int] = frozenset()
+    _fractions: dict[int, Fraction | None] = field(default_factory=dict)
 
     def turns(self, lanes: Sequence[Lane]) -> Turns:
         return Turns(self.shares, use_by_share(self.cores), {lane.share for lane in lanes})
@@ -141,15 +132,34 @@ class Standing:
         percent = self.queues[queue].analysis_percent
         if percent is None:
             return None
-        found = Fraction(percent, self.analysis)
+        found = Fraction(percent, of_analysis(self.shares))
         for (share, at), cores in self.cores.items():
             if at == queue:
                 found.give(share, cores)
         return found
 
+    def turns_kept(self, holders: Set[int]) -> Turns:
+        """Whose turn it is among these shares, kept up with what is given until the next reading."""
+        if self._turns is None or not holders <= self._holders:
+            self._turns = Turns(self.shares, use_by_share(self.cores), holders)
+            self._holders = holders
+        return self._turns
+
+    def fraction_kept(self, queue: int) -> Fraction | None:
+        if queue not in self._fractions:
+            self._fractions[queue] = self.fraction(queue)
+        return self._fractions[queue]
+
     def room(self, queue: int) -> int | None:
         limit = self.queues[queue].max_jobs
         return None if limit is None else limit - self.jobs.get(queue, 0)
+
+    def undo(self, queue: int, share: int, cores: int) -> None:
+        """What was chosen was not given after all."""
+        if self._turns is not None:
+            self._turns.give(share, -cores * GIVERS)
+        if (fraction := self._fractions.get(queue)) is not None:
+            fraction.give(share, -cores * GIVERS)
 
     def give(self, queue: int, share: int, cores: int) -> None:
         self.cores[share, queue] = self.cores.get((share, queue), 0) + cores * GIVERS
@@ -180,6 +190,12 @@ async def heads(conn: Connection, queue: int, depth: int) -> list[Lane]:
     return [_lane(row, depth) for row in await conn.fetch(HEADS, queue, depth)]
 
 
+async def heads_of(conn: Connection, queue: int, depth: int, lanes: Collection[LaneKey]) -> list[Lane]:
+    """The same of some lanes; those that have nothing are not in the answer."""
+    some = [share for share, _ in lanes], [requirement for _, requirement in lanes]
+    return [_lane(row, depth) for row in await conn.fetch(HEADS_OF, queue, depth, *some)]
+
+
 def _lane(row: asyncpg.Record, depth: int) -> Lane:
     share, requirement, priorities, jobs, cores, memory, walltime, scratch, gpus, architecture, software = (
         row.values()
@@ -189,29 +205,7 @@ def _lane(row: asyncpg.Record, depth: int) -> Lane:
     return Lane(share, requirement, needs, known, len(known) == depth)
 
 
-async def claim(conn: Connection, queue: int, seats: Sequence[Seat], lease_s: float) -> list[asyncpg.Record]:
-    """Take the heads of the seats' lanes; fewer where another server was faster. (pilot, request, spec, ..) each."""
-    return await conn.fetch(
-        CLAIM,
-        queue,
-        [seat.lane.share for seat in seats],
-        [seat.lane.requirement for seat in seats],
-        [seat.pilot for seat in seats],
-        [seat.request for seat in seats],
-        [seat.has for seat in seats],
-        lease_s,
-    )
-
-
-async def seen(conn: Connection, queue: int, pilots: dict[str, tuple[str, Offer, list[int]]]) -> None:
-    """Note what pilots offered and got: name -> host, offer, jobs."""
-    names = sorted(pilots)
-    await conn.execute(
-        SEEN,
-        queue,
-        names,
-        [pilots[name][0] for name in names],
-        [vars(pilots[name][1]) for name in names],
-        [next(iter(pilots[name][2]), None) for name in names],
-        [len(pilots[name][2]) for name in names],
-    )
+async def give(conn: Connection, queue: int, seats: Sequence[Seat], lease_s: float) -> list[asyncpg.Record]:
+    """Fill the seats: (place, number, job, whether it had it before, spec as text) of those that got a job."""
+    columns = [list(column) for column in zip(*seats, strict=True)]
+    return await conn.fetch(GIVE, queue, *columns, lease_s)

@@ -1,7 +1,6 @@
 """Pilots at a real database: shares, offers, several jobs, one server and two."""
 
 import asyncio
-import json
 import uuid
 from collections import Counter
 from collections.abc import AsyncIterator
@@ -13,9 +12,9 @@ import pytest
 from prodchain.broker import jobs, sharefile, shares
 from prodchain.broker.errors import BadRequest
 from prodchain.broker.matching import statements
-from prodchain.broker.matching.dispatcher import Dispatcher
+from prodchain.broker.matching.dispatcher import Dispatcher, Given
 from prodchain.broker.matching.statements import HEADS
-from prodchain.pilot_agent.messages import Acquire, Acquired
+from prodchain.pilot_agent.messages import Acquire
 
 from .world import LEASE_S, World, evgen, inside
 
@@ -92,7 +91,7 @@ async def other_server(world: World) -> AsyncIterator[Dispatcher]:
     await dispatcher.stop()
 
 
-async def pull(world: World, servers: list[Dispatcher], queue: int, pilots: int) -> list[Acquired]:
+async def pull(world: World, servers: list[Dispatcher], queue: int, pilots: int) -> list[Given]:
     """That many pilots at once, by turns at the servers."""
     asks = [servers[n % len(servers)].acquire(queue, ask(f"p{n}", cores=2)) for n in range(pilots)]
     return await asyncio.gather(*asks)
@@ -172,7 +171,7 @@ async def test_within_a_share_the_highest_priority_that_fits_goes_first(world: W
 async def test_a_batch_sees_each_priority_in_order_however_few_heads_are_read(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("prodchain.broker.matching.rounds.ROWS", 32)  # two heads of each lane
+    monkeypatch.setattr("prodchain.broker.matching.heads.ROWS", 32)  # two heads of each lane
     queue = await fill(world, 40, kinds=4)
     await pull(world, [world.dispatcher], queue, 60)
     rows = await world.fetch(
@@ -193,6 +192,7 @@ async def test_one_request_gets_several_jobs_that_fit_together_and_the_same_ones
     assert len(first.jobs) == 7  # of 1000 MB each
     again = await world.dispatcher.acquire(queue, wish)
     assert [spec.job for spec in again.jobs] == [spec.job for spec in first.jobs]
+    await world.dispatcher.stop()  # what is known of pilots is noted every few seconds, and at the end
     assert await world.value("SELECT jobs FROM pilot WHERE name = 'p1'") == 14  # told twice
     assert await world.value("SELECT count(*) FROM lease") == 7
     offer = await world.value("SELECT offer FROM pilot WHERE name = 'p1'")
@@ -232,9 +232,9 @@ async def test_parked_pilots_wake_for_what_fits_and_cost_nothing_when_it_is_gone
     await world.agents()
     assert len((await asyncio.wait_for(large, 10)).jobs) == 1
     assert not small.done()
+    await world.dispatcher.stop()
     polls = await world.value("SELECT empty_polls FROM pilot WHERE name = 'small'")
     assert polls == 1  # noted when it came, not when it was passed over
-    await world.dispatcher.stop()
     assert (await small).reason == "the server stops"
 
 
@@ -283,7 +283,7 @@ async def test_reading_the_heads_costs_by_lanes_not_by_jobs(world: World) -> Non
         plan = await conn.fetchval(f"EXPLAIN (ANALYZE, FORMAT JSON) {HEADS}", queue, 2)
         lanes = await statements.heads(conn, queue, 2)
     assert [len(lane.heads) for lane in lanes] == [2] * 10
-    assert _rows(json.loads(plan)) == 10 + 2 * 10
+    assert _rows(plan) == 10 + 2 * 10
 
 
 def _rows(plan: Any) -> int:
@@ -316,7 +316,7 @@ async def test_a_request_that_cannot_be_kept_is_refused_alone(world: World, fiel
         return_exceptions=True,
     )
     assert isinstance(bad, BadRequest)
-    assert isinstance(good, Acquired) and good.jobs
+    assert isinstance(good, Given) and good.jobs
 
 
 async def test_a_pilot_is_where_it_asked_last(world: World) -> None:

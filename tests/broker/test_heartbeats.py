@@ -1,16 +1,24 @@
-"""Heartbeats: many in one statement; what is more than a heartbeat is looked at by itself."""
+"""News of many pilots in one transaction: heartbeats keep leases, and what is bad in one report hurts no other."""
 
 import asyncio
+from dataclasses import replace
+from typing import Any
 
-from prodchain.broker.heartbeats import Heartbeats
-from prodchain.pilot_agent.messages import Update, Updates
+import pytest
 
-from .world import World, evgen
+from prodchain.broker.errors import BadRequest
+from prodchain.broker.pilots import Pilots
+from prodchain.broker.reporting import Reports
+from prodchain.pilot_agent.messages import Answers, JobSpec, Update, Updates
+
+from .world import World, evgen, finished
 
 LEASE_S = 60.0
 
 
-async def running(world: World, jobs: int) -> list[tuple[str, int]]:
+async def running(world: World, jobs: int) -> list[tuple[str, JobSpec]]:
+    await world.pool.execute("UPDATE queue SET slots = 20")
+    await world.pool.execute("UPDATE queue SET status = 'drain' WHERE name = 'B-BATCH'")
     await world.submit(evgen(events=25 * jobs))
     await world.agents()
     found = []
@@ -18,66 +26,106 @@ async def running(world: World, jobs: int) -> list[tuple[str, int]]:
         spec = await world.acquire("A-BATCH", f"p{n}")
         assert spec is not None
         await world.report("A-BATCH", f"p{n}", Update(spec.job, "running"))
-        found.append((f"p{n}", spec.job))
+        found.append((f"p{n}", spec))
     return found
 
 
-async def test_heartbeats_that_come_together_keep_all_leases(world: World) -> None:
-    await world.pool.execute("UPDATE queue SET slots = 20")
-    await world.pool.execute("UPDATE queue SET status = 'drain' WHERE name = 'B-BATCH'")
+@pytest.fixture
+def reports(world: World) -> Reports:
+    return Reports(world.pool, LEASE_S, Pilots(world.pool))
+
+
+async def queue_of(world: World) -> int:
+    found: int = await world.value("SELECT id FROM queue WHERE name = 'A-BATCH'")
+    return found
+
+
+def commands(answers: Answers) -> list[str]:
+    return [answer.command for answer in answers.answers]
+
+
+async def test_heartbeats_that_come_together_keep_all_leases(world: World, reports: Reports) -> None:
     known = await running(world, 12)
     await world.pool.execute("UPDATE lease SET until = now()")
-    queue = await world.value("SELECT id FROM queue WHERE name = 'A-BATCH'")
-    heartbeats = Heartbeats(world.pool, LEASE_S)
+    queue = await queue_of(world)
     answers = await asyncio.gather(
-        *(heartbeats.beat(queue, Updates(pilot, [Update(job, "running")])) for pilot, job in known)
+        *(reports.report(queue, [Updates(pilot, [Update(spec.job, "running")])]) for pilot, spec in known)
     )
-    assert [answer and [each.command for each in answer] for answer in answers] == [["continue"]] * 12
+    assert [commands(each) for [each] in answers] == [["continue"]] * 12
     assert await world.value("SELECT count(*) FROM lease WHERE until > now() + interval '50 s'") == 12
+    assert await world.value("SELECT count(*) FROM event WHERE state = 'running' AND job_id IS NOT NULL") == 12
 
 
-async def test_what_is_more_than_a_heartbeat_is_not_answered_here(world: World) -> None:
-    await world.pool.execute("UPDATE queue SET status = 'drain' WHERE name = 'B-BATCH'")
-    (pilot, job), (other, second) = await running(world, 2)
-    queue = await world.value("SELECT id FROM queue WHERE name = 'A-BATCH'")
-    heartbeats = Heartbeats(world.pool, LEASE_S)
-
-    async def beat(who: str, *updates: Update, at: int = queue) -> bool:
-        return await heartbeats.beat(at, Updates(who, list(updates))) is not None
-
-    assert await beat(pilot, Update(job, "running"))
-    assert not await beat(pilot, Update(job, "holding"))  # a new state
-    assert not await beat(pilot, Update(job, "running", log="a line"))
-    assert not await beat(pilot, Update(job, "failed"))
-    assert not await beat(pilot, Update(job, "finished"))
-    assert not await beat(pilot, Update(job, "running"), Update(second, "running"))  # one is not its own
-    assert not await beat(other, Update(job, "running"))
-    assert not await beat(pilot, Update(job, "running"), at=queue + 1)
-    assert not await beat(pilot, Update(10**15, "running"))
+async def test_a_farm_sends_the_news_of_many_pilots_in_one_call(world: World, reports: Reports) -> None:
+    known = await running(world, 6)
+    queue = await queue_of(world)
+    news = [Updates(pilot, [Update(spec.job, "holding"), finished(spec)]) for pilot, spec in known]
+    news[2].updates[1].outputs = []  # is a failure
+    news[3].pilot = "thief"
+    answers = [commands(each) for each in await reports.report(queue, news)]
+    assert answers[2:4] == [["continue", "discard"], ["discard", "discard"]]
+    assert answers[:2] + answers[4:] == [["continue", "continue"]] * 4
+    assert await world.value("SELECT count(*) FROM job WHERE state = 'finished'") == 4
+    assert await world.value("SELECT files FROM dataset WHERE kind = 'production'") == 4
+    assert await world.value("SELECT count(*) FROM lease") == 1
 
 
-async def test_a_lost_database_is_told_to_each_pilot_and_the_next_heartbeat_is_served(world: World) -> None:
-    await world.pool.execute("UPDATE queue SET status = 'drain' WHERE name = 'B-BATCH'")
-    ((pilot, job),) = await running(world, 1)
-    queue = await world.value("SELECT id FROM queue WHERE name = 'A-BATCH'")
-    heartbeats = Heartbeats(world.pool, LEASE_S)
+async def test_an_output_that_the_catalog_refuses_fails_its_own_job_only(world: World, reports: Reports) -> None:
+    known = await running(world, 4)
+    queue = await queue_of(world)
+    updates = [finished(spec) for _, spec in known]
+    updates[1].outputs[0] = replace(updates[1].outputs[0], adler32="no checksum")
+    news = [Updates(pilot, [update]) for (pilot, _), update in zip(known, updates, strict=True)]
+    answers = [commands(each) for each in await reports.report(queue, news)]
+    assert answers == [["continue"], ["discard"], ["continue"], ["continue"]]
+    assert await world.value("SELECT count(*) FROM job WHERE state = 'finished'") == 3
+    assert await world.value("SELECT count(*) FROM job WHERE state = 'failed'") == 1
+
+
+@pytest.mark.parametrize(
+    ("pilot", "state", "at", "command"),
+    [("p0", "running", 0, "continue"), ("p1", "running", 0, "discard"), ("p0", "running", 1, "discard")],
+)
+async def test_a_heartbeat_counts_from_the_pilot_and_queue_that_have_the_job(
+    pilot: str, state: str, at: int, command: str, world: World, reports: Reports
+) -> None:
+    [(_, spec), _] = await running(world, 2)
+    queue = await queue_of(world) + at
+    [answer] = await reports.report(queue, [Updates(pilot, [Update(spec.job, state)])])
+    assert commands(answer) == [command]
+
+
+async def test_news_that_were_overtaken_change_nothing(world: World, reports: Reports) -> None:
+    [(pilot, spec)] = await running(world, 1)
+    queue = await queue_of(world)
+    for state in ("holding", "starting", "running"):
+        await reports.report(queue, [Updates(pilot, [Update(spec.job, state)])])
+    assert await world.value("SELECT state FROM job") == "holding"
+
+
+async def test_a_state_that_no_pilot_may_report_is_refused(reports: Reports) -> None:
+    with pytest.raises(BadRequest):
+        await reports.report(1, [Updates("p", [Update(1, "cancelled")])])
+
+
+async def test_a_lost_database_is_told_to_each_pilot_and_the_next_news_are_served(
+    world: World, reports: Reports
+) -> None:
+    [(pilot, spec)] = await running(world, 1)
+    queue = await queue_of(world)
     await world.pool.execute("ALTER TABLE lease RENAME TO gone")
-    news = Updates(pilot, [Update(job, "running")])
-    failed = await asyncio.gather(*(heartbeats.beat(queue, news) for _ in range(3)), return_exceptions=True)
+    news = [Updates(pilot, [Update(spec.job, "running")])]
+    failed: list[Any] = await asyncio.gather(*(reports.report(queue, news) for _ in range(3)), return_exceptions=True)
     assert all(isinstance(each, Exception) for each in failed)
     await world.pool.execute("ALTER TABLE gone RENAME TO lease")
-    assert await heartbeats.beat(queue, news) is not None
+    assert await reports.report(queue, news)
 
 
-async def test_a_heartbeat_of_what_cannot_be_a_job_is_in_no_others_way(world: World) -> None:
-    await world.pool.execute("UPDATE queue SET status = 'drain' WHERE name = 'B-BATCH'")
-    [(pilot, job)] = await running(world, 1)
-    queue = await world.value("SELECT id FROM queue WHERE name = 'A-BATCH'")
-    heartbeats = Heartbeats(world.pool, LEASE_S)
-    bad, good = await asyncio.gather(
-        heartbeats.beat(queue, Updates("other", [Update(2**70, "running")])),
-        heartbeats.beat(queue, Updates(pilot, [Update(job, "running")])),
-        return_exceptions=True,
+async def test_a_heartbeat_of_what_cannot_be_a_job_is_in_no_others_way(world: World, reports: Reports) -> None:
+    [(pilot, spec)] = await running(world, 1)
+    queue = await queue_of(world)
+    [bad], [good] = await asyncio.gather(
+        reports.report(queue, [Updates("other", [Update(2**70, "running")])]),
+        reports.report(queue, [Updates(pilot, [Update(spec.job, "running")])]),
     )
-    assert bad is None
-    assert isinstance(good, list)
+    assert (commands(bad), commands(good)) == (["discard"], ["continue"])

@@ -23,6 +23,7 @@ from prodchain.broker.bunches import Pace
 from prodchain.broker.database import Connection, Pool
 from prodchain.broker.matching.dispatcher import Dispatcher
 from prodchain.broker.models import Task
+from prodchain.broker.reports import Report
 from prodchain.broker.requests import TaskRequest
 from prodchain.catalog import replicas
 from prodchain.pilot_agent.messages import Acquire, Answer, JobSpec, Stored, Update, Updates
@@ -141,7 +142,8 @@ class World:
     async def report(self, queue: str, pilot: str, *updates: Update) -> list[Answer]:
         queue_id = await self.value("SELECT id FROM queue WHERE name = $1", queue)
         async with self.pool.acquire() as conn, conn.transaction():
-            return (await reports.apply(conn, queue_id, Updates(pilot, list(updates)), LEASE_S)).answers
+            [answers] = await reports.apply(conn, [Report(queue_id, Updates(pilot, list(updates)))], LEASE_S)
+            return answers.answers
 
     async def run_one(self, queue: str, pilot: str = "p1") -> JobSpec | None:
         """A pilot takes a job, runs it and reports success."""

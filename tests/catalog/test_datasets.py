@@ -1,6 +1,7 @@
 """Datasets, their files and their counters."""
 
 import asyncio
+from collections.abc import Mapping, Sequence
 
 import pytest
 
@@ -66,8 +67,8 @@ async def test_concurrent_registrations_agree_on_the_ids(database: Pool) -> None
 async def test_files_join_once_and_are_counted_once(conn: Connection, monkeypatch: pytest.MonkeyPatch) -> None:
     told: list[tuple[int, list[int]]] = []
 
-    async def hook(_: Connection, dataset_id: int, file_ids: list[int]) -> None:
-        told.append((dataset_id, sorted(file_ids)))
+    async def hook(_: Connection, grown: Mapping[int, Sequence[int]]) -> None:
+        told.extend((dataset_id, sorted(file_ids)) for dataset_id, file_ids in grown.items())
 
     monkeypatch.setattr(hooks, "files_added", hook)
     ids = await new_files(conn, 3)

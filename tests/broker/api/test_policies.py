@@ -50,6 +50,7 @@ async def test_the_contract_names_every_route_of_the_api_and_its_policy(broker: 
     assert {route for route, policy in found.items() if policy is Policy.PILOT} == {
         "POST /api/pilot/acquire",
         "POST /api/pilot/update",
+        "POST /api/pilot/updates",
     }
     assert {route for route, policy in found.items() if policy is Policy.ADMIN} == {
         "POST /api/sites/apply",

@@ -1,0 +1,326 @@
+"""The broker's speed: ``python -m benchmarks.broker [--quick] [--json]``.
+
+Everything that the broker means is on: tokens, policies, shares, matching, verdicts, events, counters, the catalog.
+Pilots are wrk's threads, each with its own name; the server and PostgreSQL are those of the product, on this machine.
+CPU figures are those of server and database; ratios are of runs one after the other.
+"""
+
+import argparse
+import asyncio
+import json
+import os
+import statistics
+import sys
+import time
+import uuid
+from typing import Any, NamedTuple
+
+from prodchain.broker import generation, hooks, placement, reports, submission
+from prodchain.broker.bunches import Pace
+from prodchain.broker.matching.dispatcher import Dispatcher
+from prodchain.broker.reports import Report
+from prodchain.pilot_agent.messages import Acquire, Stored, Update, Updates
+
+from . import brokerage, peer
+from .client import Caller
+from .farm import Farm, Server, farm, request, rss_mb, serve
+from .load import load
+
+
+class Sizes(NamedTuple):
+    """How large and how long."""
+
+    seconds: float
+    shallow: int
+    deep_ready: int
+    deep_all: int
+    parked: int
+    crowd: int
+    task: int
+    bulk: int
+    peer: int
+
+
+FULL = Sizes(10, 200_000, 1_000_000, 10_000_000, 500, 10_000, 100_000, 60_000, 20_000)
+QUICK = Sizes(2, 30_000, 60_000, 100_000, 100, 0, 10_000, 6_000, 2_000)
+BULK = 200
+"""Jobs in a bulk call."""
+
+
+async def dispatch(found: dict[str, Any], park: Farm, server: Server, sizes: Sizes) -> None:
+    await load(park, server, "dispatch", pilots=8, seconds=1)  # statements are prepared, tokens known
+    at_64 = await load(park, server, "dispatch", pilots=64, seconds=sizes.seconds)
+    at_8 = await load(park, server, "dispatch", pilots=8, seconds=sizes.seconds)
+    found |= {
+        "dispatch_per_s_64": round(at_64.per_s),
+        "dispatch_per_s_8": round(at_8.per_s),
+        "dispatch_p99_ms_64": at_64.p99_ms,
+        "dispatch_cpu_ms": round(at_64.cpu_ms, 4),
+        "dispatch_cpu_ms_server": round(at_64.server_cpu_s / at_64.calls * 1e3, 4),
+        "dispatch_cpu_ms_database": round(at_64.database_cpu_s / at_64.calls * 1e3, 4),
+    }
+    bare = serve(park, [sys.executable, "-m", "benchmarks.bare", str(park.queue)])
+    await load(park, bare, "dispatch", pilots=8, seconds=1)
+    limit = await load(park, bare, "dispatch", pilots=64, seconds=sizes.seconds)
+    park.stop(bare)
+    found |= {
+        "bare_per_s": round(limit.per_s),
+        "bare_cpu_ms": round(limit.cpu_ms, 4),
+        "dispatch_ratio_to_bare": round(at_64.per_s / limit.per_s, 3),
+    }
+
+
+async def depth(found: dict[str, Any], park: Farm, server: Server, sizes: Sizes) -> None:
+    """The same at many times the jobs."""
+    shallow = await load(park, server, "dispatch", pilots=64, seconds=sizes.seconds)
+    await park.fill(sizes.deep_all - sizes.deep_ready, "finished")
+    await park.fill(sizes.deep_ready)
+    await load(park, server, "dispatch", pilots=8, seconds=1)
+    deep = await load(park, server, "dispatch", pilots=64, seconds=sizes.seconds)
+    found |= {
+        "dispatch_depth_ratio": round(deep.per_s / shallow.per_s, 3),
+        "dispatch_depth_cpu_ratio": round(deep.cpu_ms / shallow.cpu_ms, 3),
+        "jobs_deep": sizes.deep_all,
+    }
+
+
+async def wakeup(found: dict[str, Any], park: Farm, server: Server, sizes: Sizes) -> None:
+    """Jobs that become ready one by one, while pilots are parked that nothing else fits."""
+    arrived: asyncio.Queue[float] = asyncio.Queue()
+
+    async def pilot(number: int) -> None:
+        caller = Caller(server.url, park.token)
+        try:
+            await caller.post("/api/pilot/acquire", ask(f"parked-{number}", cores=100, memory_mb=10**6, wait_s=60))
+            arrived.put_nowait(time.monotonic())
+        finally:
+            caller.close()
+
+    await park.pool.execute("DELETE FROM ready")
+    await park.pool.execute("SELECT pg_notify('prodchain_ready', $1)", str(park.queue))
+    tasks = [asyncio.create_task(pilot(number)) for number in range(sizes.parked)]
+    await asyncio.sleep(2)
+    calls = min(sizes.parked, 200)
+    first = await park.fill(calls, "assigned")
+    times = []
+    for number in range(calls):
+        start = time.monotonic()
+        await park.pool.execute("UPDATE job SET state = 'activated' WHERE id = $1", first + number)
+        times.append((await asyncio.wait_for(arrived.get(), 30) - start) * 1e3)
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    times.sort()
+    found |= {
+        "wakeup_p50_ms": round(statistics.median(times), 2),
+        "wakeup_p99_ms": round(times[int(len(times) * 0.99) - 1], 2),
+        "parked": sizes.parked,
+    }
+
+
+def ask(pilot: str, **more: Any) -> Acquire:
+    offer = {"cores": 8, "memory_mb": 16_000, "remaining_s": 86_400, "wait_s": 0.0, "disk_mb": 20_000} | more
+    return Acquire(pilot, uuid.uuid4().hex, "node", **offer)
+
+
+def finished(job: int, lfn: str) -> Update:
+    stored = Stored(lfn, str(uuid.UUID(int=job)), 10**6, f"{job % 2**32:08x}", 1000)
+    return Update(job, "finished", exit_code=0, outputs=[stored], metrics={"cpu_s": 3000.5})
+
+
+async def life(found: dict[str, Any], park: Farm, server: Server, sizes: Sizes) -> None:
+    """Dispatch, running, finished with one output registered: one job per call, then in bulk, then without HTTP."""
+    one = await load(park, server, "life", pilots=64, seconds=sizes.seconds)
+    found |= {"life_per_s": round(one.per_s / 3), "life_cpu_ms": round(one.cpu_ms * 3, 4)}
+
+    async def bulk(name: str, jobs: int) -> None:
+        caller = Caller(server.url, park.token)
+        for _ in range(jobs // BULK):
+            given = await caller.post("/api/pilot/acquire", large(name))
+            specs = [(spec["job"], spec["outputs"][0]["lfn"]) for spec in given["jobs"]]
+            await caller.post("/api/pilot/updates", [Updates(name, [Update(job, "running") for job, _ in specs])])
+            await caller.post("/api/pilot/updates", [Updates(name, [finished(*spec) for spec in specs])])
+        caller.close()
+
+    await bulk("farm-warm", BULK)
+    before, start = park.cpu(), time.monotonic()
+    await asyncio.gather(*(bulk(f"farm-{number}", sizes.bulk // 4) for number in range(4)))
+    took, after = time.monotonic() - start, park.cpu()
+    jobs = sizes.bulk // 4 // BULK * BULK * 4
+    found["life_bulk_per_s"] = round(jobs / took)
+    found["life_bulk_cpu_ms"] = round((sum(after) - sum(before)) / jobs * 1e3, 4)
+    sql = await straight(park, sizes.bulk // 4)
+    found["life_sql_per_s"] = round(sql)
+    found["life_ratio_to_sql"] = round(found["life_bulk_per_s"] / sql, 3)
+
+
+def large(name: str) -> Acquire:
+    return ask(name, cores=10_000, memory_mb=10**8, disk_mb=10**8, jobs=BULK)
+
+
+async def straight(park: Farm, jobs: int) -> float:
+    """Lives for each second of the statements alone: the same ones with the same rows, in the same batches."""
+    spent = 0.0
+
+    def noted(query: Any) -> None:
+        nonlocal spent
+        spent += query.elapsed
+
+    async with park.pool.acquire() as conn:
+        conn.add_query_logger(noted)
+        dispatcher = Dispatcher(_Only(conn), 60.0)  # type: ignore[arg-type]
+        dispatcher._hears = True
+        done = 0
+        while done < jobs:
+            given = await dispatcher.acquire(park.queue, large("straight"))
+            for updates in (
+                [Update(spec.job, "running") for spec in given.jobs],
+                [finished(spec.job, spec.outputs[0].lfn) for spec in given.jobs],
+            ):
+                async with conn.transaction():
+                    await reports.apply(conn, [Report(park.queue, Updates("straight", updates))], 60.0)
+            done += len(given.specs)
+        conn.remove_query_logger(noted)
+        await dispatcher.stop()
+    return done / spent
+
+
+class _Only:
+    """A pool of one connection, which is never given back."""
+
+    def __init__(self, conn: Any) -> None:
+        self._conn = conn
+
+    def acquire(self) -> "_Only":
+        return self
+
+    async def __aenter__(self) -> Any:
+        return self._conn
+
+    async def __aexit__(self, *_: object) -> None:
+        return None
+
+
+async def submit(found: dict[str, Any], park: Farm, sizes: Sizes) -> None:
+    """A task's jobs: generated, brokered with their verdicts stored, written."""
+    hooks.install()
+    await park.pool.execute("UPDATE queue SET slots = 10000000")
+    async with park.pool.acquire() as conn:
+        async with conn.transaction():
+            wanted = request(9999, events=sizes.task * 1000, memory_mb=1000)
+            task, _ = await submission.submit(conn, wanted, "bench")
+        assert task.id is not None
+        start, before = time.monotonic(), time.process_time()
+        made = placed = 0
+        while made < sizes.task:
+            async with conn.transaction():
+                made += await generation.generate(conn, task.id)
+        while placed < sizes.task:
+            async with conn.transaction():
+                some = await placement.place(conn, task.id, Pace(3, 15))
+            if not some:
+                break
+            placed += some
+        took = time.monotonic() - start
+    found |= {
+        "submit_jobs_per_s": round(placed / took),
+        "submit_python_us": round((time.process_time() - before) / max(placed, 1) * 1e6, 1),
+        "submit_placed": placed,
+        "decisions_per_s": brokerage.decisions(100)["decisions_per_s"],
+    }
+
+
+async def heartbeats(found: dict[str, Any], park: Farm, server: Server, sizes: Sizes) -> None:
+    pilots, each = 64, 2000
+    run = uuid.uuid4().hex[:8]
+    first = await park.fill(pilots + 8 * each, "running")
+    await park.pool.execute(
+        """
+        WITH held AS (
+            UPDATE job SET pilot = CASE WHEN id < $1 + $2
+                                   THEN format('pilot-%s-%s', $3::text, lpad((id - $1)::text, 5, '0'))
+                                        ELSE format('farm-%s', id - $1) END
+            WHERE id >= $1 AND state = 'running' RETURNING id, pilot
+        )
+        INSERT INTO lease (job_id, pilot, request, seat, until)
+        SELECT id, pilot, id::text, 1, now() + interval '1 minute' FROM held
+        """,
+        first,
+        pilots,
+        run,
+    )
+    single = await load(
+        park, server, "beat", pilots=pilots, seconds=sizes.seconds, PILOT_RUN=run, PILOT_JOBS=str(first)
+    )
+    end = time.monotonic() + sizes.seconds
+    sent = 0
+
+    async def farm_beats(start: int) -> None:
+        nonlocal sent
+        caller = Caller(server.url, park.token)
+        news = [Updates(f"farm-{start + n - first}", [Update(start + n, "running")]) for n in range(each)]
+        while time.monotonic() < end:
+            answers = await caller.post("/api/pilot/updates", news)
+            assert all(answer["answers"][0]["command"] == "continue" for answer in answers)
+            sent += each
+        caller.close()
+
+    start = time.monotonic()
+    await asyncio.gather(*(farm_beats(first + pilots + number * each) for number in range(8)))
+    found |= {
+        "heartbeats_per_s": round(single.per_s),
+        "heartbeat_cpu_ms": round(single.cpu_ms, 4),
+        "heartbeats_bulk_per_s": round(sent / (time.monotonic() - start)),
+    }
+
+
+async def crowd(found: dict[str, Any], park: Farm, server: Server, sizes: Sizes) -> None:
+    """Many parked pilots at once: what they cost in memory."""
+    callers = [Caller(server.url, park.token) for _ in range(sizes.crowd)]
+    wish = [ask(f"crowd-{number}", cores=1, memory_mb=1, wait_s=60) for number in range(sizes.crowd)]
+    tasks = [
+        asyncio.create_task(caller.post("/api/pilot/acquire", each))
+        for caller, each in zip(callers, wish, strict=True)
+    ]
+    if tasks:
+        await asyncio.sleep(15)
+    found |= {"server_rss_mb": rss_mb(server.pid), "crowd": sizes.crowd}
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    for caller in callers:
+        caller.close()
+
+
+async def measure(sizes: Sizes) -> dict[str, Any]:
+    found: dict[str, Any] = {"cores": os.cpu_count(), "load": round(os.getloadavg()[0], 2)}
+    async with farm() as park:
+        await park.fill(sizes.shallow)
+        server = serve(park)
+        await dispatch(found, park, server, sizes)
+        await park.fill(sizes.shallow)
+        await depth(found, park, server, sizes)
+        await life(found, park, server, sizes)
+        await heartbeats(found, park, server, sizes)
+        await wakeup(found, park, server, sizes)
+        await crowd(found, park, server, sizes)
+        await submit(found, park, sizes)
+        found["peers"] = {"pgqueuer": await peer.measure(park.database.create_database("pgqueuer"), sizes.peer)}
+    return found
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="smaller sizes, within 50 seconds")
+    parser.add_argument("--json", action="store_true", help="one JSON object")
+    options = parser.parse_args()
+    found = asyncio.run(measure(QUICK if options.quick else FULL))
+    if options.json:
+        print(json.dumps(found))
+        return
+    for key, value in found.items():
+        print(f"{key:28} {value}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,288 @@
+"""What the benchmarks of the broker run on: a PostgreSQL and a server as the product starts them, and a full queue.
+
+The queue has 24 shares in a tree, 120 tasks of 60 kinds of requirement, and at the head of every share's lanes 30 %
+of jobs that fit no pilot. Jobs are filled in by SQL, past the triggers, as they would be after generation and
+brokerage: ten million of them are made in minutes.
+"""
+
+import asyncio
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+
+import httpx
+
+from prodchain.broker import requirements, sharefile, shares, sitefile, sites, submission, tokens
+from prodchain.broker.database import Pool, connect
+from prodchain.broker.migrate import migrate
+from prodchain.broker.models import TokenKind
+from prodchain.broker.requests import TaskRequest
+from prodchain.broker.requirements import Requirement
+from prodchain.cli.local import postgres
+
+QUEUE = "FARM-BATCH"
+SITES = f"""
+home = "FARM-DISK"
+[site.FARM.storage.FARM-DISK]
+url = "file:farm"
+[site.FARM.queue.{QUEUE}]
+storage = "FARM-DISK"
+slots = 100000
+cores = 8
+memory_mb = 16000
+"""
+GROUPS, LEAVES, KINDS, TASKS = 4, 6, 60, 120
+TICKS = os.sysconf("SC_CLK_TCK")
+
+FILL = """
+WITH wanted AS (
+    SELECT $1::bigint + n AS id, t.id AS task_id, t.numbers + (n - 1) / tasks.number + 1 AS number, t.share_id,
+           t.kind AS requirement_id, n % 7 AS priority,
+           format('%s._%s.root.1', t.name, lpad((t.numbers + (n - 1) / tasks.number + 1)::text, 6, '0')) AS lfn
+    FROM generate_series(1, $2::bigint) AS n
+    CROSS JOIN (SELECT count(*) AS number FROM bench_task) AS tasks
+    JOIN (SELECT b.place, b.kind, t.*, d.name FROM bench_task b JOIN task t ON t.id = b.id
+          JOIN dataset d ON d.id = t.output_id) AS t ON t.place = (n - 1) % tasks.number
+), made AS (
+    INSERT INTO job (id, task_id, number, state, priority, share_id, requirement_id, events, work, spec, queue_id,
+                     actor, reason)
+    SELECT id, task_id, number, $3, priority, share_id, requirement_id, 1000,
+           jsonb_build_object('number', number, 'events', 1000, 'seed', number, 'first_event', number * 1000,
+                              'skip', 0, 'files', '[]'::jsonb),
+           format('{"job": %s, "task": %s, "attempt": 1, "command": ["Gen_tf.py", "--maxEvents=1000", '
+               '"--firstEvent=%s", "--randomSeed=%s", "--ecmEnergy=13600", "--jobConfig=mc.PythiaZmumu.py", '
+               '"--outputEVNTFile=%s"], "inputs": [], "outputs": [{"lfn": "%s", '
+               '"url": "file:///farm/mc26/ab/cd/%s"}], "walltime_s": 3600, "heartbeat_s": 3.0, "lease_s": 60.0}',
+               id, task_id, number * 1000, number, lfn, lfn, lfn)::{spec},
+           $4, 'brokerage', 'all inputs are at FARM-DISK'
+    FROM wanted
+)
+INSERT INTO ready (job_id, queue_id, share_id, requirement_id, priority)
+SELECT id, $4, share_id, requirement_id, priority FROM wanted WHERE $3 = 'activated'
+"""
+COUNT = """
+WITH new AS (
+    SELECT b.id, t.share_id, r.cores, ($1 / n.tasks + (b.place < $1 % n.tasks)::int)::int AS jobs
+    FROM bench_task b JOIN task t ON t.id = b.id JOIN requirement r ON r.id = b.kind
+    CROSS JOIN (SELECT count(*) AS tasks FROM bench_task) AS n
+), counted AS (
+    INSERT INTO job_count (task_id, queue_id, share_id, state, jobs, cores, events, folded)
+    SELECT id, $2, share_id, $3, jobs, jobs * cores, jobs * 1000, false FROM new
+)
+UPDATE task SET numbers = numbers + new.jobs FROM new WHERE task.id = new.id
+"""
+
+
+def cpu_of(pid: int) -> float:
+    """CPU seconds of a process and of its children, living and gone."""
+    total = 0.0
+    for each in (pid, *_children(pid)):
+        try:
+            values = Path(f"/proc/{each}/stat").read_text().rpartition(")")[2].split()
+        except FileNotFoundError:
+            continue
+        total += sum(map(int, values[11:15] if each == pid else values[11:13])) / TICKS
+    return total
+
+
+def _children(pid: int) -> list[int]:
+    found: list[int] = []
+    for task in Path(f"/proc/{pid}/task").glob("*/children"):
+        found += map(int, task.read_text().split())
+    return found
+
+
+def rss_mb(pid: int) -> float:
+    pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+    return round(pages * os.sysconf("SC_PAGE_SIZE") / 2**20, 1)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+    return port
+
+
+@dataclass
+class Farm:
+    """A database with sites, shares and tasks, and the servers over it."""
+
+    folder: Path
+    database: postgres.PostgresServer
+    url: str
+    pool: Pool
+    queue: int
+    token: str
+    servers: list["Server"] = field(default_factory=list)
+    jobs: int = 0
+
+    async def fill(self, jobs: int, state: str = "activated") -> int:
+        """So many more jobs, in that state, evenly over the tasks; the first one's number."""
+        kind = await self.pool.fetchval(
+            "SELECT format_type(atttypid, NULL) FROM pg_attribute WHERE attrelid = "
+            "'job'::regclass AND attname = 'spec'"
+        )
+        async with self.pool.acquire() as conn, conn.transaction():
+            await conn.execute("SET LOCAL session_replication_role = replica")
+            before: int = await conn.fetchval("SELECT coalesce(max(id), 0) FROM job")
+            for start in range(0, jobs, 500_000):
+                part = min(500_000, jobs - start)
+                await conn.execute(FILL.replace("{spec}", kind), before + start, part, state, self.queue, timeout=600)
+                await conn.execute(COUNT, part, self.queue, state)
+            await conn.execute("SELECT setval(pg_get_serial_sequence('job', 'id'), $1)", before + jobs)
+        await self.settle()
+        if state == "activated":
+            await self.pool.execute("SELECT pg_notify('prodchain_ready', $1)", str(self.queue))
+        return before + 1
+
+    def stop(self, server: "Server") -> None:
+        self.servers.remove(server)
+        server.stop()
+
+    async def settle(self) -> None:
+        """As autovacuum and a checkpoint leave it: what a figure shows is not what the filling left over."""
+        for table in ("job", "ready", "job_count", "lease", "pilot", "event"):
+            await self.pool.execute(f"VACUUM ANALYZE {table}", timeout=1200)
+        await self.pool.execute("CHECKPOINT", timeout=600)
+
+    async def ready(self) -> int:
+        found: int = await self.pool.fetchval("SELECT count(*) FROM ready")
+        return found
+
+    def cpu(self) -> tuple[float, float]:
+        """CPU seconds so far of the servers, and of the database."""
+        return sum(cpu_of(server.pid) for server in self.servers), cpu_of(self.database.pid)
+
+
+@dataclass
+class Server:
+    process: "subprocess.Popen[bytes]"
+    url: str
+
+    @property
+    def pid(self) -> int:
+        return self.process.pid
+
+    def stop(self) -> None:
+        self.process.send_signal(signal.SIGTERM)
+        try:
+            self.process.wait(10)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+
+
+def serve(farm: Farm, command: list[str] | None = None) -> Server:
+    """Start a server of the product (or the program given) over the farm's database, and wait until it answers."""
+    port = free_port()
+    environment = os.environ | {
+        "PRODCHAIN_HOME": str(farm.folder),
+        "PRODCHAIN_DATABASE_URL": farm.url,
+        "PRODCHAIN_PORT": str(port),
+    }
+    log = (farm.folder / f"server-{port}.log").open("wb")
+    program = command or [sys.executable, "-m", "prodchain.broker.server"]
+    server = Server(subprocess.Popen(program, env=environment, stdout=log, stderr=log), f"http://127.0.0.1:{port}")
+    end = time.monotonic() + 60
+    while time.monotonic() < end:
+        try:
+            httpx.get(f"{server.url}/api/health", timeout=5)
+        except httpx.HTTPError:
+            if server.process.poll() is not None:
+                break
+            time.sleep(0.05)
+        else:
+            farm.servers.append(server)
+            return server
+    raise RuntimeError((farm.folder / f"server-{port}.log").read_text()[-3000:])
+
+
+def _tree() -> str:
+    lines = []
+    for group in range(GROUPS):
+        lines.append(f"[share.g{group}]\nvalue = {group + 1}\n")
+        lines += [
+            f'[share.g{group}-{leaf}]\nparent = "g{group}"\nvalue = {leaf + 1}\nmatch = {{tag = "g{group}-{leaf}"}}\n'
+            for leaf in range(LEAVES)
+        ]
+    return "".join(lines)
+
+
+def requirement(kind: int) -> Requirement:
+    """Of ten kinds three need more memory than any pilot has."""
+    large = kind % 10 < 3
+    return Requirement(
+        1 + kind % 4, (64_000 if large else 1000) + 50 * kind, 3600 + 60 * (kind % 5), 100 * (kind % 3)
+    )
+
+
+async def furnish(pool: Pool, folder: Path) -> tuple[int, str]:
+    """Sites, shares, tasks and a pilot's token; the queue's id and the token."""
+    async with pool.acquire() as conn, conn.transaction():
+        await sites.apply(conn, sitefile.parse(SITES, folder))
+        await shares.apply(conn, sharefile.parse(_tree()), "user:bench")
+        queue: int = await conn.fetchval("SELECT id FROM queue WHERE name = $1", QUEUE)
+        kinds = [await requirements.find(conn, requirement(kind)) for kind in range(KINDS)]
+        leaves = [
+            row["id"] for row in await conn.fetch("SELECT id FROM share WHERE parent_id IS NOT NULL ORDER BY id")
+        ]
+        await conn.execute("CREATE TABLE bench_task (place int, id bigint PRIMARY KEY, kind int)")
+        for n in range(TASKS):
+            task, _ = await submission.submit(conn, request(n), "bench")
+            await conn.execute(
+                "UPDATE task SET share_id = $2, generated = true WHERE id = $1", task.id, leaves[n % len(leaves)]
+            )
+            await conn.execute("UPDATE task SET state = 'ready' WHERE id = $1", task.id)
+            await conn.execute("UPDATE task SET state = 'running' WHERE id = $1", task.id)
+            await conn.execute(
+                "INSERT INTO bench_task VALUES ($1, $2, $3)", n, task.id, kinds[(n + n // len(leaves)) % KINDS]
+            )
+        token, _ = await tokens.issue(conn, TokenKind.PILOT, "bench", timedelta(days=1), QUEUE)
+    return queue, token
+
+
+def request(number: int, **changes: object) -> TaskRequest:
+    document: dict[str, object] = {
+        "step": "evgen",
+        "output": f"mc26.{700_000 + number}.Z.evgen.EVNT.v1",
+        "command": [
+            "Gen_tf.py",
+            "--maxEvents={events}",
+            "--firstEvent={first_event}",
+            "--randomSeed={seed}",
+            "--outputEVNTFile={output}",
+        ],
+        "events": 1000,
+        "events_per_job": 1000,
+    }
+    return TaskRequest.model_validate(document | changes)
+
+
+@asynccontextmanager
+async def farm() -> AsyncIterator[Farm]:
+    with tempfile.TemporaryDirectory(prefix="prodchain-bench-") as name:
+        folder = Path(name)
+        database = await asyncio.to_thread(postgres.start, postgres.data_folder(folder))
+        try:
+            url = database.create_database()
+            await migrate(url)
+            pool = await connect(url)
+            queue, token = await furnish(pool, folder)
+            found = Farm(folder, database, url, pool, queue, token)
+            try:
+                yield found
+            finally:
+                for server in found.servers:
+                    server.stop()
+                await pool.close()
+        finally:
+            database.stop(remove=True)

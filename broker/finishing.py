@@ -1,0 +1,191 @@
+"""Jobs that finished: their outputs are registered where they are and sent home if they are away, many at once."""
+
+from collections import defaultdict
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from math import isfinite
+from typing import Any
+from uuid import UUID
+
+import asyncpg
+
+from prodchain.catalog import datasets, files, holds, replicas, subscriptions
+from prodchain.catalog.models import DatasetKind
+from prodchain.catalog.names import Did, file_name, sub_name
+from prodchain.pilot_agent.messages import Update
+
+from .database import Connection, wake
+from .jobs import deliver_holder, release_holder
+from .states import JobState
+from .texts import storable
+
+OUTPUTS = """
+    SELECT t.id AS task, t.destination_id, d.id, d.scope, d.name, d.kind, d.version
+    FROM task t JOIN task_output o ON o.task_id = t.id JOIN dataset d ON d.id = o.dataset_id
+    WHERE t.id = ANY($1) ORDER BY t.id, o.role
+"""
+STORAGES = "SELECT q.id, q.storage_id, s.name FROM queue q JOIN storage s ON s.id = q.storage_id WHERE q.id = ANY($1)"
+END = """
+    WITH over AS (
+        SELECT * FROM unnest($1::bigint[], $2::text[], $3::text[], $4::text[], $5::int[], $6::jsonb[])
+            AS o (id, state, actor, reason, exit_code, metrics)
+    ), freed AS (
+        DELETE FROM lease l USING over o WHERE l.job_id = o.id
+    )
+    UPDATE job j SET state = o.state, actor = o.actor, reason = o.reason, exit_code = o.exit_code,
+                     metrics = o.metrics, changed_at = now()
+    FROM over o WHERE j.id = o.id
+"""
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A job, locked (reports.LOCK), with the report of its success."""
+
+    run: asyncpg.Record
+    actor: str
+    update: Update
+
+    @property
+    def job(self) -> int:
+        return self.update.job
+
+
+@dataclass(frozen=True)
+class _Made:
+    """An output, registered: the dataset that it was made for, and the file."""
+
+    job: int
+    dataset: asyncpg.Record
+    file: int
+
+
+def problem_of(run: asyncpg.Record, update: Update) -> str:
+    """What is wrong with a report of success; empty if nothing."""
+    expected = {output["lfn"] for output in run["outputs"]}
+    stored = {file.lfn for file in update.outputs}
+    missing, strange = sorted(expected - stored), sorted(stored - expected)
+    if missing:
+        return f"the output {missing[0]} is missing"
+    if strange:
+        return f"the output {strange[0]} was not asked for"
+    return ""
+
+
+def exit_code_of(update: Update) -> int | None:
+    """Batch systems and Windows report more than a byte; the column takes 32 bits."""
+    return None if update.exit_code is None else max(-(2**31), min(update.exit_code, 2**31 - 1))
+
+
+async def finish(conn: Connection, over: Sequence[Finished], held: Collection[int]) -> None:
+    """Register outputs and end their jobs; ``held``: those that their inputs are kept for.
+
+    Raises CatalogError, DataError or ValueError where one cannot be.
+    """
+    outputs: dict[int, list[asyncpg.Record]] = defaultdict(list)
+    for row in await conn.fetch(OUTPUTS, list({each.run["task_id"] for each in over})):
+        outputs[row["task"]].append(row)
+    storages = {row["id"]: row for row in await conn.fetch(STORAGES, list({each.run["queue_id"] for each in over}))}
+    made = await _register(conn, over, outputs)
+    away: dict[int, list[_Made]] = defaultdict(list)
+    for each in over:
+        at = storages[each.run["queue_id"]]
+        for output in made[each.job]:
+            # Small outputs do not travel: the jobs that merge them go where they are.
+            if output.dataset["destination_id"] != at["storage_id"] and output.dataset["kind"] != DatasetKind.SUB:
+                away[each.job].append(output)
+    subs = await _gather(conn, over, made, away, storages)
+    here: dict[int, list[int]] = defaultdict(list)
+    for each in over:
+        here[storages[each.run["queue_id"]]["storage_id"]] += [output.file for output in made[each.job]]
+    for storage in sorted(here):
+        await replicas.arrive(conn, storage, here[storage])
+    missing = await _send_home(conn, away, subs) if away else {}
+    if held:
+        await holds.drop(conn, [release_holder(job) for job in held])
+    await _end(conn, over, missing)
+    if away:
+        await holds.drop(conn, [deliver_holder(job) for job in away if not missing.get(job)])
+
+
+async def _register(
+    conn: Connection, over: Sequence[Finished], outputs: Mapping[int, list[asyncpg.Record]]
+) -> dict[int, list[_Made]]:
+    """Make the outputs known, each in the dataset that it was made for; by job, the main one first.
+
+    The names tell which is for which (bunches.Bunch.spec).
+    """
+    wanted: list[tuple[int, asyncpg.Record, files.NewFile]] = []
+    for each in over:
+        stored = {file.lfn: file for file in each.update.outputs}
+        for output in outputs[each.run["task_id"]]:
+            file = stored[file_name(output["name"], each.run["number"], each.run["attempt"])]
+            did = Did(output["scope"], file.lfn)
+            new = files.NewFile(did, UUID(file.guid), file.bytes, file.adler32, file.events)
+            wanted.append((each.job, output, new))
+    ids = await files.register(conn, [new for _, _, new in wanted])
+    made: dict[int, list[_Made]] = {each.job: [] for each in over}
+    members: dict[int, list[int]] = defaultdict(list)
+    for (job, output, _), file_id in zip(wanted, ids, strict=True):
+        made[job].append(_Made(job, output, file_id))
+        members[output["id"]].append(file_id)
+    await datasets.fill(conn, members)
+    return made
+
+
+async def _gather(
+    conn: Connection,
+    over: Sequence[Finished],
+    made: Mapping[int, list[_Made]],
+    away: Mapping[int, list[_Made]],
+    storages: Mapping[Any, asyncpg.Record],
+) -> dict[int, int]:
+    """Put what was made at a storage for elsewhere into a dataset of its own; by job, which."""
+    subs: dict[int, int] = {}
+    names: dict[Did, int] = {}
+    members: dict[int, list[int]] = defaultdict(list)
+    for each in over:
+        job = each.job
+        if job not in away:
+            continue
+        main, storage = made[job][0].dataset, storages[each.run["queue_id"]]["name"]
+        did = Did(main["scope"], sub_name(main["name"], storage, main["version"]))
+        if did not in names:
+            sub = await datasets.create(conn, did, DatasetKind.SUB, "prodchain")
+            assert sub.id is not None
+            names[did] = sub.id
+        subs[job] = names[did]
+        members[names[did]] += [output.file for output in away[job]]
+    await datasets.fill(conn, members)
+    return subs
+
+
+async def _send_home(conn: Connection, away: Mapping[int, list[_Made]], subs: Mapping[int, int]) -> dict[int, int]:
+    """By job: how many files are missing at the destination."""
+    for sub, destination in sorted({(subs[job], away[job][0].dataset["destination_id"]) for job in away}):
+        await subscriptions.subscribe(conn, sub, destination)
+    await wake(conn, "move")
+    waits = [
+        holds.NewHold(
+            deliver_holder(job),
+            outputs[0].dataset["destination_id"],
+            [output.file for output in outputs],
+            subs[job],
+        )
+        for job, outputs in away.items()
+    ]
+    missing = await holds.place_many(conn, waits)
+    return {job: missing[deliver_holder(job)] for job in away}
+
+
+async def _end(conn: Connection, over: Sequence[Finished], missing: Mapping[int, int]) -> None:
+    waits = [bool(missing.get(each.job)) for each in over]
+    await conn.execute(
+        END,
+        [each.job for each in over],
+        [JobState.TRANSFERRING if wait else JobState.FINISHED for wait in waits],
+        [each.actor for each in over],
+        ["outputs registered" + (", on their way to their destination" if wait else "") for wait in waits],
+        [exit_code_of(each.update) for each in over],
+        [{storable(name): value for name, value in each.update.metrics.items() if isfinite(value)} for each in over],
+    )

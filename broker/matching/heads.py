@@ -1,0 +1,86 @@
+"""The first jobs of a queue's lanes as this server knows them: read once, kept up by what it gives and is told."""
+
+import asyncio
+from collections.abc import Iterable
+
+from ..database import Connection
+from . import statements
+from .match import Lane, Lanes
+from .statements import LaneKey
+
+ROWS = 4096
+"""Heads that one reading may bring, over all lanes."""
+DEPTH = 256
+"""Heads of a lane that is given from."""
+LOW = 16
+"""With fewer heads left, the lane is read again before it runs out."""
+AGE_S = 10.0
+"""After that time all lanes are read again, whatever was told."""
+
+
+class Heads:
+    """Where nobody tells what changes (``trusted``), all lanes are read each time."""
+
+    def __init__(self) -> None:
+        self.lanes = Lanes()
+        self._stale: set[LaneKey] = set()
+        self._used: set[LaneKey] = set()
+        self._lost: set[int] = set()
+        """Jobs that another server takes at this moment."""
+        self._read_at: float | None = None
+
+    def changed(self, lane: LaneKey | None) -> None:
+        """Something became ready in the lane, or in any of them."""
+        if lane is None:
+            self._read_at = None
+        else:
+            self._stale.add(lane)
+
+    def gave(self, lanes: Iterable[Lane]) -> None:
+        self._used.update((lane.share, lane.requirement) for lane in lanes)
+
+    def missed(self, lane: Lane, job: int) -> None:
+        """The job could not be taken."""
+        self._lost.add(job)
+        self._stale.add((lane.share, lane.requirement))
+
+    def kept(self, lane: Lane) -> None:
+        """The job was not taken after all."""
+        self._stale.add((lane.share, lane.requirement))
+
+    async def refresh(self, conn: Connection, queue: int, *, trusted: bool, wanted: int) -> None:
+        """Read what is not known, or not any more; ``wanted``: how many jobs are asked for."""
+        now = asyncio.get_running_loop().time()
+        if self._read_at is None or not trusted or self._read_at + AGE_S < now:
+            await self._read_all(conn, queue, wanted)
+            self._read_at = now
+        else:
+            await self._read_some(conn, queue)
+
+    async def _read_all(self, conn: Connection, queue: int, wanted: int) -> None:
+        depth = max(1, min(max(wanted, LOW), ROWS // max(len(self.lanes.known), 16))) + len(self._lost)
+        self._read_at, self._stale, self._used = 0.0, set(), set()
+        lost, self._lost = self._lost, set()
+        lanes = Lanes(self._without(lane, lost) for lane in await statements.heads(conn, queue, depth))
+        self.lanes = lanes
+
+    async def _read_some(self, conn: Connection, queue: int) -> None:
+        out = self.lanes.run_out | {key for key in self._used if self.lanes.low(key, LOW)}
+        if not out and not self._stale:
+            return
+        # Where one runs low, those that soon will are read with it.
+        wanted = self._stale | out | {key for key in self._used if self.lanes.low(key, DEPTH // 4)}
+        self._stale, self._used = set(), self._used - wanted
+        self.lanes.run_out.clear()
+        found = await statements.heads_of(conn, queue, DEPTH + len(self._lost), wanted)
+        for lane in found:
+            self.lanes.put(self._without(lane, self._lost))
+        for key in wanted - {(lane.share, lane.requirement) for lane in found}:
+            self.lanes.drop(key)
+
+    @staticmethod
+    def _without(lane: Lane, lost: set[int]) -> Lane:
+        if not any(job in lost for _, job in lane.heads):
+            return lane
+        heads = tuple(head for head in lane.heads if head[1] not in lost)
+        return Lane(lane.share, lane.requirement, lane.needs, heads, lane.more)
