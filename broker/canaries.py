@@ -14,10 +14,10 @@ from prodchain.catalog.names import parse_did
 
 from . import journal, sparing, submission, workquotas
 from .database import Connection, one, wake
-from .errors import unknown
 from .health import EVER, Canary, End, Limits, Others, Standing, Tally, look, weigh
 from .job_views import normalised
 from .models import Health, QueueStatus
+from .namesakes import no_such
 from .recovery import book
 from .recovery.rules import Failure, Rule, ruling
 from .requests import TaskRequest
@@ -187,7 +187,7 @@ async def test(conn: Connection, name: str) -> int:
     """Send the queue a canary now, whatever its health and status; returns its task. One under way serves as well."""
     queue_id = await conn.fetchval("SELECT id FROM queue WHERE name = $1", name)
     if queue_id is None:
-        raise unknown("queue", name)
+        raise await no_such(conn, "queue", name)
     queue = await _queue(conn, queue_id, Limits())
     canary = _canary(queue)
     if canary is not None and not canary.over:

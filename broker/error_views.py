@@ -7,6 +7,7 @@ from typing import Any
 
 from .database import Connection
 from .job_views import normalised
+from .namesakes import refuse_unknown
 from .recovery import book
 from .recovery.rules import Failure, Rule, ruling
 from .task_views import View
@@ -37,6 +38,8 @@ async def errors(conn: Connection, *, task: int | None = None, site: str | None 
     """
     statement = _FAILURES.format(of_task="" if task is None else " AND task_id = $3")
     rows = await conn.fetch(statement, LOOKED_AT, site, *([] if task is None else [task]))
+    if not rows:
+        await refuse_unknown(conn, task=task, site=site)
     kinds: dict[str, list[Mapping[str, Any]]] = {}
     for row in sorted(rows, key=lambda row: row["example"], reverse=True):
         kinds.setdefault(_kind(row["error"]), []).append(row)

@@ -11,7 +11,10 @@ BrokerError
   Unavailable     the database or another part cannot be reached now
 """
 
+from collections.abc import Iterable
 from typing import ClassVar
+
+from prodchain.catalog.names import near_misses
 
 
 class BrokerError(Exception):
@@ -42,9 +45,14 @@ class NotFound(BrokerError):
     status = 404
 
 
-def unknown(kind: str, name: object) -> NotFound:
-    """No task, job, queue .. of that name; ``kind`` is the word for it, and the command that lists them."""
-    return NotFound(f"there is no {kind} {name}", object=f"{kind} {name}", hint=f"see `prodchain {kind} ls`")
+def unknown(kind: str, name: object, known: Iterable[str] = ()) -> NotFound:
+    """No task, job, queue .. of that name; ``kind`` is the word for it, and the command that lists them.
+
+    Of the ``known`` names those that come near are told.
+    """
+    near = near_misses(str(name), known)
+    hint = f"did you mean {' or '.join(near)}?" if near else f"see `prodchain {kind} ls`"
+    return NotFound(f"there is no {kind} {name}", object=f"{kind} {name}", hint=hint)
 
 
 class TaskConflict(BrokerError):

@@ -7,6 +7,7 @@ from typing import Any
 from .database import Connection, Pool
 from .errors import unknown
 from .models import JOB_FAILED
+from .namesakes import refuse_unknown
 from .states import ON_PILOT, JobState
 from .task_views import View
 
@@ -69,10 +70,15 @@ async def jobs(
     limit: int = 100,
     after: int | None = None,
 ) -> tuple[list[View], int | None]:
-    """Jobs, newest first; the second value continues the list (``after``), none at its end."""
+    """Jobs, newest first; the second value continues the list (``after``), none at its end.
+
+    NotFound for a task, queue or site that does not exist.
+    """
     wanted = {"task": task, "state": state, "queue": queue, "site": site, "after": after}
     filters = {name: value for name, value in wanted.items() if value is not None}
     rows = await conn.fetch(_JOBS + _where(list(filters), state), limit + 1, *filters.values())
+    if not rows:
+        await refuse_unknown(conn, task=task, queue=queue, site=site)
     views = await _views(conn, rows[:limit])
     return views, views[-1]["id"] if len(rows) > limit else None
 

@@ -2,9 +2,9 @@
 
 from . import journal
 from .database import Connection, wake
-from .errors import unknown
 from .journal import Outcome
 from .models import Health, QueueStatus
+from .namesakes import no_such
 from .orders import words
 from .states import AT_QUEUE, ON_PILOT
 
@@ -20,7 +20,7 @@ async def order(conn: Connection, name: str, status: QueueStatus, actor: str, re
         name,
     )
     if queue is None:
-        raise unknown("queue", name)
+        raise await no_such(conn, "queue", name)
     health = Health.GOOD if status is QueueStatus.ONLINE else Health(queue["health"])
     before = queue["ordered"] or queue["declared"]
     changes = {

@@ -68,10 +68,10 @@ async def sites(conn: Connection, *, limit: int = 1000, after: str | None = None
 
 async def site(conn: Connection, name: str) -> View:
     """One site, with its queues and storages as views of their own."""
-    found = [view for view in (await sites(conn))[0] if view["name"] == name]
-    if not found:
-        raise unknown("site", name)
-    return found[0]
+    known = {view["name"]: view for view in (await sites(conn))[0]}
+    if name not in known:
+        raise unknown("site", name, known)
+    return known[name]
 
 
 async def queues(conn: Connection, *, limit: int = 1000, after: str | None = None) -> tuple[list[View], str | None]:

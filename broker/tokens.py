@@ -18,6 +18,7 @@ from .errors import BadRequest, Unauthorized, unknown
 from .journal import Outcome, View
 from .marks import mark_of, read_mark
 from .models import TokenKind
+from .namesakes import no_such
 
 PREFIX = "pc_"
 SHOWN = 12
@@ -67,7 +68,7 @@ async def issue(
     if queue is not None:
         queue_id = await conn.fetchval("SELECT id FROM queue WHERE name = $1", queue)
         if queue_id is None:
-            raise unknown("queue", queue)
+            raise await no_such(conn, "queue", queue)
     token = PREFIX + secrets.token_urlsafe(32)
     expires_at = datetime.now(UTC) + lifetime
     await conn.execute(

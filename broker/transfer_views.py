@@ -9,6 +9,7 @@ from prodchain.catalog import transfers as moving
 from .database import Connection
 from .errors import BadRequest
 from .marks import mark_of, read_mark
+from .storage_views import named
 from .task_views import View
 
 
@@ -78,6 +79,8 @@ async def transfers(
     if not all(key is None or key.isdecimal() for key in rest):
         raise BadRequest("not a mark of this list", object="after", hint="send `next` of the page before, unchanged")
     mark = _BEGIN if queued is None else (queued, *(int(key or 0) for key in rest))
+    if at is not None:
+        await named(conn, at)
     statement = _statement(None if state is None else Shown(state), at)
     rows = await conn.fetch(statement, *mark, limit + 1, at)
     views = [dict(row) for row in rows[:limit]]

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import date, timedelta
 
-from . import journal
+from . import groups, journal
 from .database import Connection, wake
 from .errors import BadRequest
 from .journal import Outcome, View
@@ -208,6 +208,8 @@ async def quotas(
         after,
         limit + 1,
     )
+    if subject is not None and subject.startswith("group:") and not rows:
+        await groups.group(conn, subject.removeprefix("group:"))  # NotFound: it may be a misspelt name
     now = await today(conn)
     views = [await _view(conn, Limits(**dict(row)), now) for row in rows[:limit]]
     return views, views[-1]["subject"] if len(rows) > limit else None

@@ -7,9 +7,9 @@ from datetime import datetime
 from typing import Any
 
 from .connection import Connection
-from .errors import BadStorage
+from .errors import BadStorage, StorageUnknown
 from .models import Storage, StorageKind
-from .names import STORAGE_NAME_MAX
+from .names import STORAGE_NAME_MAX, near_misses
 
 
 @dataclass(frozen=True)
@@ -158,11 +158,13 @@ async def storages(conn: Connection) -> list[Storage]:
 
 
 async def storage(conn: Connection, name: str) -> Storage:
-    """The storage of that name, or BadStorage."""
+    """The storage of that name; StorageUnknown names those that come near."""
     row = await conn.fetchrow(STORAGE, name)
     if row is None:
-        known = ", ".join(s.name for s in await storages(conn))
-        raise BadStorage(f"there is no storage {name}", object=name, hint=f"known: {known or 'none'}")
+        known = [s.name for s in await storages(conn)]
+        near = near_misses(name, known)
+        hint = f"did you mean {' or '.join(near)}?" if near else f"known: {', '.join(known) or 'none'}"
+        raise StorageUnknown(f"there is no storage {name}", object=name, hint=hint)
     return _storage(row)
 
 

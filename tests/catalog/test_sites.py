@@ -19,7 +19,7 @@ async def test_sites_are_what_was_declared_last(conn: Connection) -> None:
     assert (a.url, a.home, b.home) == ("file:/elsewhere", False, True)
     assert (await sites.storage(conn, "DISK-B")).id == b.id
     with pytest.raises(BadStorage) as error:
-        await sites.storage(conn, "DISK-C")
+        await sites.storage(conn, "TAPE")
     assert error.value.hint == "known: DISK-A, DISK-B"
     await replicas.arrive(conn, b.id or 0, await new_files(conn, 2))
     assert await sites.usage(conn) == {"DISK-A": sites.Usage(0, 0), "DISK-B": sites.Usage(2, 3)}

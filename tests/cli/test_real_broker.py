@@ -42,6 +42,34 @@ def test_sites_are_applied_and_shown(sites: None, run: Run) -> None:
     assert run("pilot", "ls").out == ""
 
 
+@pytest.mark.parametrize(
+    ("command", "about", "hint"),
+    [
+        ("job ls --task 99", "task 99", "see `prodchain task ls`"),
+        ("job ls --queue A-BATHC", "queue A-BATHC", "did you mean A-BATCH?"),
+        ("job ls --site NOWHERE", "site NOWHERE", "see `prodchain site ls`"),
+        ("transfer ls --at A-DISC --state active", "storage A-DISC", "did you mean A-DISK?"),
+        ("subscription ls --at NOWHERE", "storage NOWHERE", "`prodchain storage ls` lists the storages"),
+        ("ls --at NOWHERE", "NOWHERE", "`prodchain storage ls` names them"),
+        ("quota show group:higgs", "group higgs", "see `prodchain group ls`"),
+        ("storage test A-DISC", "A-DISC", "did you mean A-DISK?"),
+        ("storage audit A-DISC", "A-DISC", "did you mean A-DISK?"),
+        ("queue drain A-BATHC", "queue A-BATHC", "did you mean A-BATCH?"),
+    ],
+)
+def test_a_thing_that_is_not_there_is_no_empty_list(
+    sites: None, run: Run, command: str, about: str, hint: str
+) -> None:
+    ran = run(*command.split())
+    assert (ran.code, ran.out) == (3, "")
+    assert ran.err.splitlines()[1:] == [f"object: {about}", f"do: {hint}"]
+
+
+@pytest.mark.parametrize("command", ["job ls --queue A-BATCH --site A", "transfer ls --at A-DISK", "job ls"])
+def test_a_list_of_a_thing_that_has_none_is_empty(sites: None, run: Run, command: str) -> None:
+    assert run(*command.split()) == (0, "", "")
+
+
 def test_what_is_put_is_listed_shown_and_fetched(sites: None, run: Run, tmp_path: Path) -> None:
     files = [tmp_path / f"{letter}.root" for letter in "abc"]
     for file in files:
@@ -149,7 +177,8 @@ def test_rules_for_failed_jobs_are_tried_and_changed(sites: None, run: Run, tmp_
     assert (tried.out, tried.err) == ("mine\tnew\n", "nothing was changed: this was a dry run\n")
     assert run("retry", "apply", "rules.toml", "-r", "a test").out == "mine\tnew\n"
     assert run("retry", "apply", "rules.toml").err == "the same rules are in force already\n"
-    assert run("retry", "show").out.splitlines()[-1] == "mine\tx\t\tlimit = 1\t"
+    assert run("retry", "show").out.splitlines()[-1] == "mine\tlimit = 1\t"
+    assert run("retry", "show", "-l").out.splitlines()[-1] == "mine\tx\t\tlimit = 1\t"
     (tmp_path / "rules.toml").write_text("[rule.mine]\nlimit = 0")
     refused = run("retry", "apply", "rules.toml")
-    assert refused.code == 2 and "rule mine: limit" in refused.err
+    assert refused.code == 2 and "rules.toml:2: rule mine: limit" in refused.err

@@ -26,5 +26,6 @@ async def test_users_do_not_audit_and_unknown_storages_are_named(broker: Broker)
     user, admin = await broker.token("user", "ann"), await broker.token("admin", "root")
     assert (await broker.post("/api/storages/A-DISK/audit", {}, user)).status_code == 403
     answer = await broker.post("/api/storages/NOWHERE/test", None, admin)
-    assert answer.status_code == 409
-    assert "A-DISK, B-DISK" in answer.json()["hint"]
+    assert (answer.status_code, answer.json()["code"]) == (404, "storage-unknown")
+    answer = await broker.post("/api/storages/A-DISC/audit", {}, admin)
+    assert (answer.status_code, answer.json()["hint"]) == (404, "did you mean A-DISK?")
