@@ -14,16 +14,19 @@ from .database import Connection
 from .decisions import documents, in_force
 from .errors import NotFound
 from .models import Task
+from .moments import past
 from .placement import preview
 from .task_views import View
 
 
-async def replayed(conn: Connection, task_id: int, at: datetime) -> View:
+async def replayed(conn: Connection, task_id: int, at: datetime | None = None) -> View:
     """What the round that spoke last at that time decides from its recorded facts, and whether it is what was stored.
 
-    NotFound if nothing was decided by then, or the round is gone by age.
+    ``at`` is now if not given. BadRequest if it is to come, NotFound if nothing was decided by then, or the round is
+    gone by age.
     """
     await tasks.get(conn, task_id)
+    at = await past(conn, at)
     stored = await in_force(conn, task_id, at)
     if not stored or stored[0]["facts"] is None:
         why = "its round is not kept any more" if stored else f"nothing was decided about it by {at:%F %T %Z}"

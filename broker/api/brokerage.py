@@ -1,6 +1,5 @@
 """The brokerage: a decision reached again from what was recorded."""
 
-from datetime import UTC, datetime
 from typing import Annotated
 
 from fastapi import APIRouter, Query
@@ -26,4 +25,4 @@ async def replay(
     task: Annotated[int, Query(ge=1, le=LARGEST_ID)],
     at: Annotated[AwareDatetime | None, Query(description="with its offset from UTC; now if not given")] = None,
 ) -> Document:
-    return Document(await decision_views.replayed(conn, task, at or datetime.now(UTC)))
+    return Document(await decision_views.replayed(conn, task, at))

@@ -264,8 +264,11 @@ class Decision:
     verdicts: tuple[Verdict, ...]
 
     def key(self) -> tuple[object, ...]:
-        """All of it but which jobs it is for."""
-        return self.queue, self.reason, self.verdicts
+        """What was decided, for whichever jobs and in whatever words: the queue, and what was found of each."""
+        return self.queue, [
+            (verdict.queue, [failure.criterion for failure in verdict.failures], verdict.weight)
+            for verdict in self.verdicts
+        ]
 
     def answer(self) -> list[tuple[int, list[tuple[str, str, list[Mapping[str, Any]]]]]]:
         """What makes two refusals the same, whatever their sentences count: who fails what, and its remedies."""

@@ -4,7 +4,7 @@ from datetime import datetime
 
 from .. import jobs, tasks
 from ..database import Connection
-from ..errors import BadRequest
+from ..moments import past as past_moment
 from . import now, of_tasks, past, past_of_tasks
 from .reasons import View
 from .signs import PILOT_SILENCE_S as PILOT_SILENCE_S
@@ -12,22 +12,13 @@ from .signs import PILOT_SILENCE_S as PILOT_SILENCE_S
 
 async def job_why(conn: Connection, job_id: int, at: datetime | None = None) -> View:
     """What a job waits for or does, or waited for at a time in the past (with its zone)."""
-    job, moment = await jobs.get(conn, job_id), await _moment(conn, at)
+    job, moment = await jobs.get(conn, job_id), await past_moment(conn, at)
     answer = await (now.explain(conn, job, moment) if at is None else past.explain(conn, job, moment))
     return answer.document()
 
 
 async def task_why(conn: Connection, task_id: int, at: datetime | None = None) -> View:
     """What holds a task up: itself, then its jobs by state, each by an example."""
-    task, moment = await tasks.get(conn, task_id), await _moment(conn, at)
+    task, moment = await tasks.get(conn, task_id), await past_moment(conn, at)
     answer = await (of_tasks.explain(conn, task, moment) if at is None else past_of_tasks.explain(conn, task, moment))
     return answer.document()
-
-
-async def _moment(conn: Connection, at: datetime | None) -> datetime:
-    moment: datetime = await conn.fetchval("SELECT clock_timestamp()")
-    if at is not None and at > moment:
-        raise BadRequest(
-            f"{at:%Y-%m-%d %H:%M:%S %Z} is in the future", object="at", hint="ask for a time that was, or for now"
-        )
-    return at or moment

@@ -7,7 +7,7 @@ import pytest
 from prodchain.broker import decision_views, decisions, placement
 from prodchain.broker.bunches import Pace
 from prodchain.broker.database import Pool
-from prodchain.broker.errors import NotFound
+from prodchain.broker.errors import BadRequest, NotFound
 from prodchain.broker.models import Task
 from prodchain.broker.offers import offers
 from prodchain.broker.patience import AGAIN_S, Patience, Placer
@@ -56,7 +56,7 @@ async def kept(world: World, task: Task) -> list[Any]:
 
 
 async def replay(world: World, task: Task, at: str | None = None) -> Any:
-    moment = await world.value("SELECT coalesce($1::text::timestamptz, now())", at)
+    moment = await world.value("SELECT $1::text::timestamptz", at)
     return await inside(world.pool, decision_views.replayed, task.id, moment)
 
 
@@ -206,6 +206,31 @@ async def test_a_changed_record_is_noticed(world: World) -> None:
     assert not (await replay(world, task))["same"]
 
 
+async def test_other_words_for_the_same_decision_are_the_same_decision(world: World) -> None:
+    task = await made(world)
+    await offline(world, "B-BATCH")
+    await place(world, task)
+    await world.pool.execute(
+        """
+        UPDATE assignment SET reason = 'as older words had it', verdicts = (
+            SELECT jsonb_agg(each || jsonb_build_object('reason', 'older', 'remedy', 'older', 'failures', (
+                SELECT coalesce(jsonb_agg(failure || '{"reason": "older", "remedies": []}'), '[]')
+                FROM jsonb_array_elements(each -> 'failures') failure)))
+            FROM jsonb_array_elements(verdicts) each)
+        """
+    )
+    assert (await replay(world, task))["same"]
+    await world.pool.execute(
+        """UPDATE assignment SET verdicts = replace(verdicts::text, '"status"', '"memory"')::jsonb"""
+    )
+    assert not (await replay(world, task))["same"]
+
+
+async def test_a_time_to_come_is_refused(world: World) -> None:
+    with pytest.raises(BadRequest, match="2100-01-01 00:00:00 UTC is in the future"):
+        await replay(world, await made(world), LATER)
+
+
 async def test_a_queue_that_is_refused_for_other_news_of_its_health_is_another_refusal(world: World) -> None:
     """Who asks why is told what holds the queue back now, not what did at first."""
     task = await made(world)
@@ -246,7 +271,7 @@ async def test_what_is_old_is_forgotten_in_slices_and_said_to_be_gone(
     assert await world.value("SELECT count(*) FROM round") == 0
     assert [row["queue_id"] is None for row in await kept(world, task)] == [False]  # where jobs are is kept
     with pytest.raises(NotFound, match="its round is not kept any more"):
-        await replay(world, task, LATER)
+        await replay(world, task)
 
 
 async def test_a_trial_says_where_a_task_would_go_and_what_would_move(world: World) -> None:

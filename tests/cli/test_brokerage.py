@@ -56,9 +56,11 @@ def test_a_task_is_tried_submitted_and_its_decision_made_again(sites: None, run:
     assert again.code == 0
     assert again.out.splitlines()[0].endswith(": the same decision")
     assert again.out.splitlines()[1].startswith("10 jobs: A-BATCH: the only queue that can take it")
-    found = json.loads(run("brokerage", "replay", "--task", task, "--at", "2100-01-01", "--json").out)
+    found = json.loads(run("brokerage", "replay", "--task", task, "--json").out)
     assert (found["same"], found["decisions"][0]["queue"]) == (True, "A-BATCH")
     assert run("brokerage", "replay", "--task", task, "--at", "2001-01-01").code == 3
+    late = run("brokerage", "replay", "--task", task, "--at", "2100-01-01")
+    assert (late.code, "is in the future" in late.err) == (2, True)
 
 
 @pytest.mark.parametrize(

@@ -52,4 +52,5 @@ async def test_a_decision_is_made_again_by_the_api(broker: Broker) -> None:
     early = await broker.get("/api/brokerage/replay", task=task, at="2001-01-01T00:00:00Z")
     assert early.status_code == 404
     assert "by 2001-01-01" in problem(early)["detail"]
-    assert (await broker.get("/api/brokerage/replay", task=task, at="2001-01-01")).status_code == 422
+    for at in ("2001-01-01", "2100-01-01T00:00:00Z"):
+        assert (await broker.get("/api/brokerage/replay", task=task, at=at)).status_code == 422
