@@ -94,7 +94,7 @@ async def stored(url: str, folder: Path, queues: int) -> dict[str, float]:
             request = {
                 "step": "evgen",
                 "output": f"mc26.{700_000 + number}.Z.evgen.EVNT.v1",
-                "command": ["Gen_tf.py", "{seed}"],
+                "command": ["Gen_tf.py", "{seed}", "{output}"],
                 "events": JOBS,
                 "events_per_job": 1,
             }

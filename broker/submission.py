@@ -10,7 +10,7 @@ from . import merging, shares
 from .database import Connection, wake
 from .errors import BadRequest, TaskConflict
 from .models import Task
-from .requests import TaskRequest
+from .requests import TEMPLATE_FIELDS, TaskRequest, check_command
 from .workquotas import SYSTEM
 
 CANARY = "canary"
@@ -42,6 +42,7 @@ async def submit(
             object="step",
             hint="give the step another name; `prodchain queue test QUEUE` tries a queue out",
         )
+    _refuse_nameless(request)
     source, parts = await _input(conn, request.input) if request.input else (None, [])
     beside = {name: await _secondary(conn, name, wanted.dataset) for name, wanted in request.secondary.items()}
     destination = await _destination(conn, request.destination)
@@ -74,6 +75,16 @@ async def submit(
         await _merge(conn, task, request, filled[""], target)
     await wake(conn, "generate")
     return task, True
+
+
+def _refuse_nameless(request: TaskRequest) -> None:
+    """Asked of new tasks only: what was taken before is still read."""
+    if "output" not in check_command(request.command, (*TEMPLATE_FIELDS, *request.outputs, *request.secondary)):
+        raise BadRequest(
+            f"the command of {request.step} does not name {{output}}: each attempt of a job writes another file",
+            object="command",
+            hint="put {output} where the program gets the name of the file that it is to write",
+        )
 
 
 async def _merge(conn: Connection, parent: Task, request: TaskRequest, small: Dataset, target: Dataset) -> None:

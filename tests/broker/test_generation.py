@@ -138,7 +138,7 @@ async def test_secondary_files_are_handed_out_in_turn_when_all_are_known(world: 
 async def test_too_few_secondary_files_end_the_task_with_a_reason(world: World) -> None:
     await fill(world, MINBIAS, [1])
     secondary = {"minbias": {"dataset": MINBIAS, "files_per_job": 2}}
-    task = await world.submit(evgen(command=["Gen_tf.py", "{minbias}"], secondary=secondary))
+    task = await world.submit(evgen(command=["Gen_tf.py", "{minbias}", "{output}"], secondary=secondary))
     await world.agents()
     assert await state(world, task) == "failed"
     assert "has 1 files, and each job wants 2" in await world.value("SELECT reason FROM task WHERE id = $1", task.id)
@@ -156,7 +156,7 @@ async def test_several_outputs_are_registered_each_in_its_dataset(world: World) 
         " WHERE d.name = $1 ORDER BY 1",
         logs,
     )
-    assert names[0]["name"] == f"{logs}._000001.root.1"
+    assert names[0]["name"] == f"{logs}._000001.log.1"
     home = await world.value("SELECT id FROM storage WHERE name = 'A-DISK'")
     assert await world.value("SELECT count(*) FROM replica WHERE storage_id = $1", home) == 8
 
@@ -183,7 +183,7 @@ async def test_what_cannot_be_is_refused_without_a_trace(world: World) -> None:
     await fill(world, A, [1])
     before = await world.value("SELECT count(*) FROM dataset")
     with pytest.raises(DatasetNotFound):
-        await world.submit(sim(secondary={"mb": {"dataset": MINBIAS}}, command=["x", "{inputs}", "{mb}"]))
+        await world.submit(sim(secondary={"mb": {"dataset": MINBIAS}}, command=["x", "{inputs}", "{mb}", "{output}"]))
     with pytest.raises(BadRequest, match="no site or queue nowhere"):
         await world.submit(sim(sites=["nowhere"]))
     await contain(world, BOTH)

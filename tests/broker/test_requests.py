@@ -94,6 +94,13 @@ def test_what_does_not_go_together_is_refused_in_words(request_of: Any, changes:
         request_of(**changes)
 
 
+async def test_a_command_that_does_not_name_its_output_is_refused_without_a_trace(world: World) -> None:
+    with pytest.raises(BadRequest, match=re.escape("the command of evgen does not name {output}")) as refused:
+        await world.submit(evgen(command=["Gen_tf.py", "--maxEvents={events}"]))
+    assert (refused.value.object, "{output}" in refused.value.hint) == ("command", True)
+    assert await world.value("SELECT count(*) FROM dataset") == 0
+
+
 def test_a_name_that_leaves_no_room_for_small_outputs_is_refused_with_a_merge_only() -> None:
     name = f"mc26.{'x' * 146}"
     assert evgen(output=name).output == name

@@ -77,7 +77,10 @@ def evgen(**changes: Any) -> TaskRequest:
     document = {
         "step": "evgen",
         "output": "mc26.700001.Z.evgen.EVNT.v1",
-        "command": ["Gen_tf.py", "--maxEvents={events}", "--firstEvent={first_event}", "--randomSeed={seed}"],
+        "command": [
+            *("Gen_tf.py", "--maxEvents={events}", "--firstEvent={first_event}", "--randomSeed={seed}"),
+            "--outputEVNTFile={output}",
+        ],
         "events": 100,
         "events_per_job": 25,
     }
