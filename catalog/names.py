@@ -29,6 +29,11 @@ _FACETS = re.compile(
 )
 _BOOKKEEPING_SUFFIX = re.compile(r"(_dis\d+|_sub|_[a-z]+)$")
 _RESERVED = re.compile(r".*(_dis\d+|_sub\.[^.]+)")
+_NOT_ROOT = frozenset(
+    {"TXT", "LOG", "CSV", "JSON", "XML", "YAML", "HTML", "PDF", "PNG", "TAR", "TGZ", "ZIP"}
+    | {"HEPMC", "LHE", "LHEF", "YODA", "HDF5", "H5", "NPZ", "PARQUET"}
+)
+"""Formats whose files are not ROOT files, and end with the format's own name."""
 _USUAL = re.compile(r"[A-Za-z0-9._-]")
 _CHARSET = "letters, digits, '.', '_' and '-', beginning with a letter or digit"
 
@@ -143,9 +148,16 @@ def url_prefix(storage_url: str) -> str:
     return f"{storage_url.rstrip('/')}/"
 
 
-def file_name(dataset: str, number: int, attempt: int, extension: str = "root") -> str:
+def file_name(dataset: str, number: int, attempt: int) -> str:
     """The output of one attempt of one job; every attempt writes another name, so none overwrites another."""
-    return f"{dataset}._{number:06d}.{extension}.{attempt}"
+    return f"{dataset}._{number:06d}.{_extension(dataset)}.{attempt}"
+
+
+def _extension(dataset: str) -> str:
+    """Of files of the dataset's format: ``root``, but for what is known to be none; free names have it anywhere."""
+    wanted = facets(dataset).get("format")
+    fields = [wanted] if wanted else reversed(dataset.split("."))
+    return next((field.lower() for field in fields if field in _NOT_ROOT), "root")
 
 
 def dispatch_name(output: str, assignment: int) -> str:

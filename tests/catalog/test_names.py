@@ -123,6 +123,23 @@ def test_a_file_name_may_be_longer_than_the_dataset_it_is_of() -> None:
         names.parse_file_did("mc11:" + "x" * 251)
 
 
+@pytest.mark.parametrize(
+    ("dataset", "extension"),
+    [
+        ("mc26.700001.Z.evgen.EVNT.v1", "root"),
+        ("mc26.700001.Z.deriv.DAOD_PHYS.v1", "root"),
+        ("mc26.700001.TXT.evgen.EVNT.v1", "root"),
+        ("mc26.700001.Z.evgen.TXT.v1", "txt"),
+        ("mc26.700001.Z.evgen.TXT.v1.unmerged", "txt"),
+        ("mc26.700001.Z.evgen.LOG.v1", "log"),
+        ("user.ada.limits.JSON.v1", "json"),
+        ("user.ada.best", "root"),
+    ],
+)
+def test_a_file_name_ends_as_its_format_does(dataset: str, extension: str) -> None:
+    assert names.file_name(dataset, 7, 2) == f"{dataset}._000007.{extension}.2"
+
+
 def test_paths_are_those_of_rucio() -> None:
     assert names.path_of(Did("foo", "bar")) == "foo/4e/99/bar"
     assert names.path_of(Did("user.foo", "bar")) == "user/foo/13/7f/bar"
