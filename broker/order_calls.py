@@ -91,11 +91,15 @@ class OrderCalls(DataCalls):
         """``status``: online, drain or offline."""
         return self._order(f"/api/queues/{quote(name, safe='')}/{status}", reason, dry_run)
 
-    def apply_rules(self, text: str, reason: str = "", *, dry_run: bool = False) -> Document:
-        return self._order("/api/rules", reason, dry_run, text=text)
+    def apply_rules(self, text: str, reason: str = "", *, name: str | None = None, dry_run: bool = False) -> Document:
+        """``name``: the file's, for errors."""
+        return self._order("/api/rules", reason, dry_run, text=text, name=name)
 
-    def apply_shares(self, text: str, reason: str = "", *, dry_run: bool = False) -> Document:
-        return self._order("/api/shares/apply", reason, dry_run, text=text)
+    def apply_shares(
+        self, text: str, reason: str = "", *, name: str | None = None, dry_run: bool = False
+    ) -> Document:
+        """``name``: the file's, for errors."""
+        return self._order("/api/shares/apply", reason, dry_run, text=text, name=name)
 
     def set_share(self, name: str, value: float, reason: str = "", *, dry_run: bool = False) -> Document:
         return self._order(f"/api/shares/{quote(name, safe='')}/set", reason, dry_run, value=value)

@@ -27,7 +27,7 @@ class ShareSpec(BaseModel):
 _SHARES = Sort("share", ShareSpec, called="table of shares", hint=HINT)
 
 
-def parse(text: str, name: str = "shares.toml") -> list[ShareSpec]:
+def parse(text: str, name: str = "shares") -> list[ShareSpec]:
     """The shares in their order. Raises BadRequest with the line."""
     found = _SHARES.read(text, name)
     if not found:

@@ -29,6 +29,13 @@ class Order(BaseModel):
         return storable(reason)
 
 
+class Declaration(Order):
+    """A document that somebody keeps in a file."""
+
+    text: str = Field(max_length=200_000, description="the TOML document")
+    name: str | None = Field(None, min_length=1, max_length=300, description="of the file, for errors")
+
+
 Plain = Annotated[Order, Body(default_factory=Order)]
 """The document of an order that needs no other field: it may be left out."""
 

@@ -3,21 +3,16 @@
 from typing import Annotated
 
 from fastapi import APIRouter, Query
-from pydantic import Field
 
 from ..recovery import book
 from ..recovery.rules import Failure, Run, decide
 from ..requirements import Requirement
 from .documents import RetryView, RulesView
-from .ordering import ANSWER, Order, carried_out
+from .ordering import ANSWER, Declaration, carried_out
 from .parts import Document, Read, Write
 from .policies import READER, Admin, actor_of
 
 router = APIRouter(prefix="/api/rules", tags=["rules"])
-
-
-class Rules(Order):
-    text: str = Field(max_length=200_000, description="the TOML document")
 
 
 @router.get("", dependencies=[READER], summary="The rules in force", responses={200: {"model": RulesView}})
@@ -33,8 +28,10 @@ async def show(conn: Read) -> Document:
 
 
 @router.post("", summary="Put other rules in force", responses=ANSWER)
-async def apply(rules: Rules, caller: Admin, conn: Write) -> Document:
-    return await carried_out(conn, rules, lambda: book.apply(conn, rules.text, actor_of(caller), rules.reason))
+async def apply(rules: Declaration, caller: Admin, conn: Write) -> Document:
+    return await carried_out(
+        conn, rules, lambda: book.apply(conn, rules.text, actor_of(caller), rules.reason, rules.name or "rules")
+    )
 
 
 @router.get(

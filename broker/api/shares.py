@@ -7,15 +7,11 @@ from pydantic import Field
 
 from .. import share_views, sharefile, shares
 from .documents import Page, ShareView
-from .ordering import ANSWER, Order, carried_out
+from .ordering import ANSWER, Declaration, Order, carried_out
 from .parts import Document, Read, Write, page
 from .policies import READER, Admin, User, actor_of
 
 router = APIRouter(prefix="/api/shares", tags=["shares"])
-
-
-class Declaration(Order):
-    text: str = Field(max_length=200_000, description="the TOML document")
 
 
 class Value(Order):
@@ -30,7 +26,7 @@ async def listing(conn: Read, days: Annotated[int, Query(ge=1, le=3650)] = 7) ->
 
 @router.post("/apply", summary="Make the shares what a declaration says", responses=ANSWER)
 async def apply(declared: Declaration, caller: Admin, conn: Write) -> Document:
-    wanted = sharefile.parse(declared.text)
+    wanted = sharefile.parse(declared.text, declared.name or "shares")
     return await carried_out(conn, declared, lambda: shares.apply(conn, wanted, actor_of(caller), declared.reason))
 
 

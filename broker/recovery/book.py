@@ -28,10 +28,10 @@ async def current(conn: Connection) -> Book:
     return _read[number]
 
 
-async def apply(conn: Connection, text: str, actor: str, reason: str) -> Outcome:
-    """Put other rules in force; each rule that is new, gone or different is told."""
+async def apply(conn: Connection, text: str, actor: str, reason: str, name: str = "rules") -> Outcome:
+    """Put other rules in force; each rule that is new, gone or different is told. Mistakes name the file."""
     before = {rule.name: rule for rule in (await current(conn)).rules}
-    after = {rule.name: rule for rule in parse(text, "rules")}
+    after = {rule.name: rule for rule in parse(text, name)}
     changes: dict[str, list[Any]] = {
         name: [_shown(before.get(name)), _shown(after.get(name))]
         for name in dict.fromkeys([*before, *after])

@@ -76,7 +76,7 @@ def apply(
     """
     text = text_of(file, "a tree of shares, as TOML")
     with chosen().client("admin") as client:
-        _told(client.apply_shares(text, reason, dry_run=dry_run))
+        _told(client.apply_shares(text, reason, name=str(file), dry_run=dry_run))
 
 
 def _told(outcome: Document) -> None:

@@ -36,4 +36,6 @@ async def test_a_bad_rule_is_refused_with_its_line(broker: Broker) -> None:
     root = await broker.token("admin", "root")
     answer = await broker.post("/api/rules", {"text": "[rule.a]\nlimit = 0"}, root)
     assert problem(answer)["detail"].startswith("rules:2: rule a: limit:")
+    answer = await broker.post("/api/rules", {"text": "[rule.a]\nlimit = 0", "name": "mine.toml"}, root)
+    assert problem(answer)["detail"].startswith("mine.toml:2: rule a: limit:")
     assert await broker.world.value("SELECT count(*) FROM retry_rules") == 0

@@ -34,4 +34,6 @@ async def test_a_mistake_in_the_declaration_is_told_with_its_line(broker: Broker
     admin = await broker.token("admin", "root")
     answer = await broker.post("/api/shares/apply", {"text": TREE.replace("value = 3\n", "value = -1\n")}, admin)
     assert answer.status_code == 422
-    assert "shares.toml:8" in answer.json()["detail"]
+    assert "shares:8" in answer.json()["detail"]
+    named = {"text": TREE.replace("value = 3\n", "value = -1\n"), "name": "my/tree.toml"}
+    assert "my/tree.toml:8" in (await broker.post("/api/shares/apply", named, admin)).json()["detail"]
