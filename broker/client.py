@@ -306,9 +306,13 @@ def _token_of(home: Path, role: str) -> str | None:
     named = os.environ.get("PRODCHAIN_TOKEN_FILE")
     path = Path(named) if named else home / "credentials" / f"{role}.token"
     try:
-        return path.read_text().strip() or None
+        token = path.read_text().strip()
     except OSError as error:
         if not named:
             return None
         hint = "make PRODCHAIN_TOKEN_FILE name a file that you can read"
         raise ApiError("token-missing", f"cannot read the token: {error.strerror}", named, hint, 401) from None
+    if not token:
+        hint = "write a token into it, which `prodchain token create` makes for an administrator, or delete the file"
+        raise ApiError("token-missing", "the token file is empty", str(path), hint, 401)
+    return token

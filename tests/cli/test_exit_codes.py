@@ -84,6 +84,20 @@ def test_a_token_file_that_was_named_and_is_not_there_exits_4(
     assert "object: /nowhere/token" in ran.err
 
 
+@pytest.mark.parametrize("role", ["user", "admin"])
+def test_a_token_file_that_is_empty_exits_4_and_is_named(
+    other_end: Broker, run: Run, tmp_path: Path, role: str
+) -> None:
+    path = tmp_path / "home" / "credentials" / f"{role}.token"
+    path.write_text("\n")
+    ran = run("queue", "drain", "A-BATCH") if role == "admin" else run("ls")
+    assert ran.code == 4
+    what, about, do = ran.err.splitlines()
+    assert what == "error: the token file is empty [token-missing]"
+    assert about == f"object: {path}"
+    assert "delete the file" in do
+
+
 def test_a_server_that_is_down_exits_5_and_says_how_to_start_it(
     other_end: Broker, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
