@@ -25,10 +25,16 @@ VERDICTS = (
 
 
 def show_decisions(decisions: list[Document]) -> None:
-    """A sentence for each, below it the table of verdicts."""
+    """A sentence for each, below them the table of verdicts: one for all that were reached on the same."""
+    tables: list[list[Document]] = []
     for decision in decisions:
-        print(f"{decision['jobs']} jobs: {decision['reason']}")
-        _show_verdicts(decision["verdicts"])
+        if decision["verdicts"] not in tables:
+            tables.append(decision["verdicts"])
+    for verdicts in tables:
+        for decision in decisions:
+            if decision["verdicts"] == verdicts:
+                print(f"{decision['jobs']} jobs: {decision['reason']}")
+        _show_verdicts(verdicts)
 
 
 def moment_of(text: str | None) -> str | None:

@@ -30,10 +30,18 @@ class PlannedStep:
     command: list[str]
     pieces: list[int] | None
     files: list[int] | None
+    merges: bool = False
 
     @property
     def jobs(self) -> int | None:
         return None if self.pieces is None else len(self.pieces)
+
+    @property
+    def merge_jobs(self) -> int | None:
+        """Each makes one of the files."""
+        if not self.merges:
+            return 0
+        return None if self.files is None else len(self.files)
 
     @property
     def events(self) -> int | None:
@@ -42,7 +50,7 @@ class PlannedStep:
     def view(self) -> View:
         """As a command line shows it."""
         files = None if self.files is None else len(self.files)
-        counts = {"jobs": self.jobs, "files": files, "events": self.events}
+        counts = {"jobs": self.jobs, "merge_jobs": self.merge_jobs, "files": files, "events": self.events}
         return {"step": self.step, "input": self.input, "output": self.output, **counts, "command": self.command}
 
 
@@ -73,7 +81,13 @@ class Plan(Context):
         made = {step.output: step.files for step in self.steps}
         pieces = split(request, made.get(source.did) if source else None)
         step = PlannedStep(
-            request["step"], request["output"], request["input"], request["command"], pieces, merged(request, pieces)
+            request["step"],
+            request["output"],
+            request["input"],
+            request["command"],
+            pieces,
+            merged(request, pieces),
+            merges=request.get("merge") is not None,
         )
         self.steps.append(step)
         return Dataset(step.output, step.step, _Done(step))

@@ -32,6 +32,7 @@ Parameters = Annotated[
 STEPS = (
     Column("step", "step"),
     Column("jobs", "jobs", Kind.NUMBER),
+    Column("merge jobs", "merge_jobs", Kind.NUMBER),
     Column("files", "files", Kind.NUMBER),
     Column("events", "events", Kind.NUMBER),
     Column("output", "output"),
@@ -63,8 +64,16 @@ def plan(chain: Reference, parameter: Parameters = None) -> None:
     loaded, parameters = _load(chain, parameter)
     steps = _planned(loaded, parameters)
     show_items(steps, STEPS)
-    jobs = [step["jobs"] for step in steps]
-    say(f"{len(steps)} steps, {'?' if None in jobs else sum(jobs)} jobs; nothing was submitted")
+    say(f"{len(steps)} steps, {_jobs(steps)}; nothing was submitted")
+
+
+def _jobs(steps: list[Document]) -> str:
+    """How many there are in all, as far as that is known."""
+    jobs, merging = [step["jobs"] for step in steps], [step["merge_jobs"] for step in steps]
+    if None in jobs + merging:
+        return "? jobs"
+    more = f", {sum(merging)} of them merge" if sum(merging) else ""
+    return f"{sum(jobs) + sum(merging)} jobs{more}"
 
 
 @app.command()

@@ -22,7 +22,7 @@ def _status(queue: Document) -> str:
     return str(said) if queue["health"] == "good" else f"{said}, {queue['health']}"
 
 
-COLUMNS = (
+DETAILS = (
     Column("name", "name"),
     Column("site", "site"),
     Column("status", _status),
@@ -35,8 +35,11 @@ COLUMNS = (
     Column("jobs", "jobs"),
     Column("reason", "health_reason"),
 )
+COLUMNS = tuple(
+    column for column in DETAILS if column.title in ("name", "status", "slots", "pilots", "jobs", "reason")
+)
 LINES = (
-    *COLUMNS[:-1],
+    *DETAILS[:-1],
     Column("ordered", "ordered"),
     Column("health", "health"),
     Column("because", "health_reason"),
@@ -57,14 +60,17 @@ Name = Annotated[str, typer.Argument(help="Name of the queue.")]
 
 
 @app.command()
-def ls() -> None:
-    """List queues with what one slot has, their pilots and jobs.
+def ls(
+    long: Annotated[bool, typer.Option("-l", "--long", help="Also site, storage, and what one slot has.")] = False,
+) -> None:
+    """List queues with their status, pilots and jobs.
 
     Examples:
       prodchain queue ls
+      prodchain queue ls -l
     """
     with chosen().client() as client:
-        show_items(client.queues(), COLUMNS)
+        show_items(client.queues(), DETAILS if long else COLUMNS)
 
 
 @app.command()

@@ -24,18 +24,20 @@ def _actions(rule: Document) -> str:
     return ", ".join(f"{key} = {json.dumps(value)}" for key, value in rule.items() if key not in told)
 
 
-COLUMNS = (
+DETAILS = (
     Column("rule", "name"),
     Column("error", lambda rule: rule.get("match", "")),
     Column("exit codes", lambda rule: " ".join(map(str, rule.get("exit_codes", [])))),
     Column("then", _actions),
     Column("remedy", lambda rule: rule.get("remedy", "")),
 )
+COLUMNS = tuple(column for column in DETAILS if column.title in ("rule", "then", "remedy"))
 LINES = (Column("rule", "rule"), Column("tried again", "again"), Column("what follows", "reason"))
 
 
 @app.command()
 def show(
+    long: Annotated[bool, typer.Option("-l", "--long", help="Also the errors that each rule is for.")] = False,
     toml: Annotated[bool, typer.Option("--toml", help="As the text that `retry apply` takes.")] = False,
 ) -> None:
     """Show the rules in force, in the order in which they are asked.
@@ -51,7 +53,7 @@ def show(
     elif chosen().json:
         show_json(found)
     else:
-        show_items(found["rules"], COLUMNS)
+        show_items(found["rules"], DETAILS if long else COLUMNS)
 
 
 @app.command()
@@ -86,7 +88,7 @@ def apply(
     """
     text = text_of(file, "rules, as `retry show --toml` prints them")
     with chosen().client("admin") as client:
-        outcome = client.apply_rules(text, reason, dry_run=dry_run)
+        outcome = client.apply_rules(text, reason, name=str(file), dry_run=dry_run)
     if chosen().json:
         show_json(outcome)
         return

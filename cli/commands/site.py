@@ -63,7 +63,7 @@ def show(name: Annotated[str, typer.Argument(help="Name of the site.")]) -> None
         storages = [each for each in client.storages() if each["site"] == name]
         queues = [each for each in client.queues() if each["site"] == name]
     show_item(site, COLUMNS)
-    for things, columns in ((storages, STORAGES), (queues, queue.COLUMNS)):
+    for things, columns in ((storages, STORAGES), (queues, queue.DETAILS[:-1])):
         print()
         draw_table(things, columns)
 

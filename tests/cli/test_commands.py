@@ -177,7 +177,10 @@ def test_a_log_is_followed_until_the_job_has_ended(
 
 def test_sites_queues_and_pilots_are_listed(other_end: Broker, run: Run) -> None:
     assert run("site", "ls").out == "SITE-A\tA-DISK\tA-BATCH\t\thome\n"
-    assert run("queue", "ls").out == "A-BATCH\tSITE-A\tonline\t1\t1\t1\t2000000000\t3600\tA-DISK\trunning=1\t\n"
+    assert run("queue", "ls").out == "A-BATCH\tonline\t1\t1\trunning=1\t\n"
+    assert run("queue", "ls", "-l").out == (
+        "A-BATCH\tSITE-A\tonline\t1\t1\t1\t2000000000\t3600\tA-DISK\trunning=1\t\n"
+    )
     assert [line.split("\t")[0] for line in run("pilot", "ls").out.splitlines()] == ["p1"]
     assert [line.split("\t")[0] for line in run("pilot", "ls", "--all").out.splitlines()] == ["p1", "p0"]
 

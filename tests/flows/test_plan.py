@@ -55,11 +55,26 @@ def test_a_plan_knows_merged_files_and_what_it_cannot_know(
         "reco(hits, bytes_per_job=10**9)"
     )
     steps = _plan(capsys, _write(tmp_path / "c.py", body))
-    assert [(step["jobs"], step["files"], step["events"]) for step in steps] == [
-        (10, 3, 100),
-        (4, 4, 100),
-        (None, None, None),
+    assert [(step["jobs"], step["merge_jobs"], step["files"], step["events"]) for step in steps] == [
+        (10, 3, 3, 100),
+        (4, 0, 4, 100),
+        (None, 0, None, None),
     ]
+
+
+@pytest.mark.parametrize(
+    ("size", "told"),
+    [("'files_per_job': 4", "1 steps, 13 jobs, 3 of them merge;"), ("'bytes_per_job': 10**9", "1 steps, ? jobs;")],
+)
+def test_jobs_that_merge_are_counted_with_the_others(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, size: str, told: str
+) -> None:
+    body = (
+        f"merge = {{'command': ['Merge.py', '{{inputs}}', '{{output}}'], {size}}}\n"
+        "evgen(events=100, jobs=10, job_config='Z', merge=merge)"
+    )
+    assert main(["chain", "plan", _write(tmp_path / "c.py", body)]) == 0
+    assert capsys.readouterr().err.startswith(told)
 
 
 def test_the_standard_chain_has_a_plan(capsys: pytest.CaptureFixture[str]) -> None:
