@@ -128,6 +128,19 @@ def test_a_filter_is_in_the_address_and_survives_a_reload(browser: Any, address:
         browser.refresh()
 
 
+def test_the_bar_of_pages_is_one_line_in_a_window_of_1280_px(browser: Any, address: str) -> None:
+    browser.set_window_size(1280, 700)
+    browser.get(address)
+    tops = browser.execute_script(
+        "return [...document.querySelectorAll('.top nav a')].map(link => link.getBoundingClientRect().top)"
+    )
+    bar, search = browser.execute_script(
+        "return ['.top', '.search'].map(part => document.querySelector(part).getBoundingClientRect().bottom)"
+    )
+    assert len(tops) > 8 and len(set(tops)) == 1
+    assert tops[0] < search < bar < tops[0] + 60
+
+
 def test_the_search_box_is_one_key_away_and_finds_a_job(browser: Any, address: str) -> None:
     from selenium.webdriver.common.keys import Keys
 
