@@ -20,7 +20,8 @@ from .states import JobState
 from .texts import storable
 
 OUTPUTS = """
-    SELECT t.id AS task, t.destination_id, d.id, d.scope, d.name, d.kind, d.version
+    SELECT t.id AS task, t.destination_id, d.id, d.scope, d.name, d.kind, d.version,
+           coalesce(d.charged, d.owner) AS account
     FROM task t JOIN task_output o ON o.task_id = t.id JOIN dataset d ON d.id = o.dataset_id
     WHERE t.id = ANY($1) ORDER BY t.id, o.role
 """
@@ -152,6 +153,7 @@ async def _gather(
         did = Did(main["scope"], sub_name(main["name"], storage, main["version"]))
         if did not in names:
             sub = await datasets.create(conn, did, DatasetKind.SUB, "prodchain")
+            sub = await datasets.charge(conn, sub, main["account"])
             assert sub.id is not None
             names[did] = sub.id
         subs[job] = names[did]

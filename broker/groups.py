@@ -57,6 +57,13 @@ async def remove(conn: Connection, group: str, user: str, actor: str, reason: st
     return await journal.enter(conn, Outcome("remove", f"group {group}", changes), actor, reason)
 
 
+async def refuse_unknown(conn: Connection, name: str) -> None:
+    """Raises NotFound for a group that nobody is in: what is said of it would hold for nobody."""
+    if not await _members(conn, name):
+        known = [row["name"] for row in await conn.fetch("SELECT DISTINCT group_name AS name FROM membership")]
+        raise unknown("group", name, sorted(known))
+
+
 async def groups(
     conn: Connection, *, user: str | None = None, limit: int = 1000, after: str | None = None
 ) -> tuple[list[View], str | None]:

@@ -1,6 +1,6 @@
 """Merging: a task of its own makes larger files of the small outputs of its parent, as enough of them wait."""
 
-from prodchain.catalog import datasets
+from prodchain.catalog import datasets, quotas
 from prodchain.catalog.models import Dataset, DatasetKind
 from prodchain.catalog.names import Did
 
@@ -35,7 +35,8 @@ async def unmerged(conn: Connection, target: Dataset) -> Dataset:
     """The dataset of the small outputs, which the system removes when they are merged; one for each version."""
     later = f"{target.version}" if target.version > 1 else ""
     did = Did(target.scope, f"{target.name}{UNMERGED}{later}")
-    return await datasets.create(conn, did, DatasetKind.SUB, "prodchain")
+    small = await datasets.create(conn, did, DatasetKind.SUB, "prodchain")
+    return await datasets.charge(conn, small, quotas.account(target))
 
 
 async def child_of(conn: Connection, parent: Task) -> Task | None:

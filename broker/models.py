@@ -209,6 +209,8 @@ class Task(SQLModel, table=True):
     changes: dict[str, Any] = Field(sa_column=document())
     throttled: str = Field(default="", sa_column_kwargs={"server_default": ""})
     """Why it gets no more jobs for now (a quota), as a sentence; empty: it does."""
+    throttled_by: str = Field(default="", sa_column_kwargs={"server_default": ""})
+    """Of what the quota is: ``work``, or ``bytes`` at its destination."""
     ending: bool = Field(default=False, sa_column_kwargs={"server_default": "false"})
     """It was ordered to finish with what there is: no more jobs are made or placed."""
     numbers: int = Field(default=0, sa_column_kwargs={"server_default": "0"})

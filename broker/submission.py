@@ -6,7 +6,7 @@ from prodchain.catalog import containers, datasets
 from prodchain.catalog.models import BOOKKEEPING, Dataset, DatasetKind
 from prodchain.catalog.names import Did, parse_did, parse_versioned
 
-from . import merging, shares
+from . import bytequotas, merging, shares
 from .database import Connection, wake
 from .errors import BadRequest, TaskConflict
 from .models import Task
@@ -47,7 +47,8 @@ async def submit(
     beside = {name: await _secondary(conn, name, wanted.dataset) for name, wanted in request.secondary.items()}
     destination = await _destination(conn, request.destination)
     await known_places(conn, request.sites)
-    target = await _output_dataset(conn, output, output, owner, kind)
+    charged = bytequotas.account_of(owner, request.group) if request.group else None
+    target = await _output_dataset(conn, output, output, owner, kind, charged)
     task = await _insert(
         conn,
         request,
@@ -66,7 +67,7 @@ async def submit(
         return known, False
     filled = {"": await merging.unmerged(conn, target) if request.merge else target}
     for name, text in request.outputs.items():
-        filled[name] = await _output_dataset(conn, parse_did(text), output, owner, kind)
+        filled[name] = await _output_dataset(conn, parse_did(text), output, owner, kind, charged)
     await fills(conn, task, filled)
     await reads(conn, task, parts)
     for name, dataset in beside.items():
@@ -250,7 +251,9 @@ async def _readable(conn: Connection, text: str) -> Dataset:
     return dataset
 
 
-async def _output_dataset(conn: Connection, output: Did, key: Did, owner: str, kind: DatasetKind) -> Dataset:
+async def _output_dataset(
+    conn: Connection, output: Did, key: Did, owner: str, kind: DatasetKind, charged: str | None
+) -> Dataset:
     """A dataset that no task fills, and that has nothing in it, for the task of that key."""
     dataset = await datasets.create(conn, output, kind, owner)
     assert dataset.id is not None
@@ -268,7 +271,7 @@ async def _output_dataset(conn: Connection, output: Did, key: Did, owner: str, k
             object=str(output),
             hint="give the output another name (a new tag)",
         )
-    return dataset
+    return await datasets.charge(conn, dataset, charged)
 
 
 async def _destination(conn: Connection, name: str | None) -> int:

@@ -9,6 +9,7 @@ from prodchain.catalog import progress
 from prodchain.catalog import quotas as catalog_quotas
 from prodchain.catalog.quotas import in_words
 
+from . import bytequotas
 from .database import Connection
 from .errors import unknown
 from .marks import part_of
@@ -103,7 +104,7 @@ async def quota(conn: Connection, owner: str, storage: str) -> View:
     """One owner's at one storage, also where there is none."""
     for use in await catalog_quotas.of(conn, owner, (await named(conn, storage)).id):
         return _quota(use)
-    nothing = {"limit_bytes": None, "used_bytes": 0, "moving_bytes": 0, "left_bytes": None}
+    nothing = {"limit_bytes": None, "used_bytes": 0, "moving_bytes": 0, "left_bytes": None, "stopped": ""}
     return {"owner": owner, "storage": storage, **nothing}
 
 
@@ -115,4 +116,5 @@ def _quota(use: catalog_quotas.QuotaUse) -> View:
         "used_bytes": use.used,
         "moving_bytes": use.moving,
         "left_bytes": max(use.limit - use.used - use.moving, 0),
+        "stopped": bytequotas.stop(use, stopped=False),
     }

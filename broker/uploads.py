@@ -97,10 +97,10 @@ async def plan(conn: Connection, upload: Upload, owner: str) -> View:
     """Where each file goes; ``present`` says that it is there already. Changes nothing.
 
     Raises what a commit would raise for names, so that nobody uploads for hours what will be refused.
-    ``quota_left_bytes`` is what the owner's quota there leaves now, None where there is none.
+    ``quota_left_bytes`` is what the quota of the dataset's account there leaves now, None where there is none.
     """
-    place, storage_id = await _plan(conn, upload, owner)
-    left = [use.limit - use.used - use.moving for use in await quotas.of(conn, owner, storage_id)]
+    place, storage_id, account = await _plan(conn, upload, owner)
+    left = [use.limit - use.used - use.moving for use in await quotas.of(conn, account, storage_id)]
     return place | {"quota_left_bytes": max(0, min(left)) if left else None}
 
 
@@ -108,7 +108,7 @@ async def commit(pool: Pool, upload: Upload, owner: str) -> Did:
     """Read every file at the storage, then register all in one transaction, or none; repeating changes nothing."""
     did, new = upload.did(), upload.new_files()
     async with connection(pool) as conn, conn.transaction():
-        place, storage_id = await _plan(conn, upload, owner)
+        place, storage_id, account = await _plan(conn, upload, owner)
         await garbage.spare(conn, storage_id, [file.did for file in new])
     # Hours may go by here: no connection is held.
     missing = {item["name"]: item["url"] for item in place["files"] if not item["present"]}
@@ -120,7 +120,7 @@ async def commit(pool: Pool, upload: Upload, owner: str) -> Did:
         added = await datasets.add_files(conn, dataset.id, ids)
         await history.note_added(conn, datasets.versioned(dataset), owner, len(added))
         brought = sum(file.bytes for file in new if file.did.name in missing)
-        await quotas.check(conn, owner, storage_id, brought, apart_from=[dataset.id])
+        await quotas.check(conn, account, storage_id, brought, apart_from=[dataset.id])
         unread = [key for key, file in zip(ids, new, strict=True) if file.did.name not in missing]
         await _refuse_gone(conn, storage_id, unread)
         await tombstones.keep_files(conn, storage_id, ids)
@@ -128,9 +128,10 @@ async def commit(pool: Pool, upload: Upload, owner: str) -> Did:
     return did
 
 
-async def _plan(conn: Connection, upload: Upload, owner: str) -> tuple[View, int]:
+async def _plan(conn: Connection, upload: Upload, owner: str) -> tuple[View, int, str]:
+    """Where each file goes, the storage, and the account that it is on."""
     did, new = upload.did(), upload.new_files()
-    await _refuse_others(conn, did, upload.kind, owner, [file.did.name for file in new])
+    account = await _account(conn, did, upload.kind, owner, [file.did.name for file in new])
     target = await conn.fetchrow(
         "SELECT id, name, url, writable FROM storage WHERE name = $1 OR ($1::text IS NULL AND home)", upload.storage
     )
@@ -148,9 +149,9 @@ async def _plan(conn: Connection, upload: Upload, owner: str) -> tuple[View, int
         for file in new
     ]
     wanted = sum(file.bytes for file, item in zip(new, items, strict=True) if not item["present"])
-    await quotas.check(conn, owner, target["id"], wanted)
+    await quotas.check(conn, account, target["id"], wanted)
     await quotas.check_space(conn, target["id"], wanted)
-    return {"storage": target["name"], "files": items}, target["id"]
+    return {"storage": target["name"], "files": items}, target["id"], account
 
 
 def _is_here(file: NewFile, known: dict[str, View]) -> bool:
@@ -167,14 +168,15 @@ def _is_here(file: NewFile, known: dict[str, View]) -> bool:
     return bool(row["here"])
 
 
-async def _refuse_others(conn: Connection, did: Did, kind: DatasetKind, owner: str, names: Sequence[str]) -> None:
-    """A dataset that is somebody else's, that a task fills, or that is deleted or closed takes no uploads.
+async def _account(conn: Connection, did: Did, kind: DatasetKind, owner: str, names: Sequence[str]) -> str:
+    """The account that the dataset is on, or would be.
 
-    What is in a closed one already may be put again.
+    One that is somebody else's, that a task fills, or that is deleted or closed takes no uploads; what is in a closed
+    one already may be put again.
     """
     dataset = next((each for each in await datasets.versions(conn, did) if each.latest), None)
     if dataset is None:
-        return
+        return owner
     task = await conn.fetchval("SELECT min(id) FROM task WHERE output_id = $1", dataset.id)
     if task is not None:
         raise WrongState(
@@ -187,6 +189,7 @@ async def _refuse_others(conn: Connection, did: Did, kind: DatasetKind, owner: s
     datasets.refuse_deleted(dataset)
     if dataset.state == DatasetState.CLOSED and await conn.fetchval(_STRANGERS, dataset.id, did.scope, names):
         raise datasets.closed(did)
+    return quotas.account(dataset)
 
 
 async def _refuse_gone(conn: Connection, storage_id: int, ids: Sequence[int]) -> None:

@@ -66,15 +66,15 @@ def stop(limits: Limits, use: Use, today: date, *, stopped: bool) -> str:
                 f"quota of {who}: {hours:.4g} of {limits.core_hours:g} core hours in {limits.days} days are used;"
                 f" it goes on {then}"
             )
-    if limits.running is not None and use.cores >= _at_least(limits.running, bar):
+    if limits.running is not None and use.cores >= at_least(limits.running, bar):
         used = f"{use.cores} of {limits.running} cores are in use"
         return f"quota of {who}: {used}; it goes on as its jobs end{_pace(use)}"
-    if limits.queued is not None and use.queued >= _at_least(limits.queued, bar):
+    if limits.queued is not None and use.queued >= at_least(limits.queued, bar):
         return f"quota of {who}: {use.queued} of {limits.queued} jobs wait at queues; it goes on as pilots take them"
     return ""
 
 
-def _at_least(limit: int, bar: float) -> int:
+def at_least(limit: int, bar: float) -> int:
     """The use that stops (again): the limit itself, or the first above what a stopped account must have come to."""
     return limit if bar == 1.0 or not limit else min(limit, int(limit * bar) + 1)
 
@@ -173,6 +173,8 @@ async def set_limits(
         raise BadRequest(
             f"there is no account {subject}", object=subject, hint="name user:NAME, group:NAME or user:* (each user)"
         )
+    if kind == "group" and any(value is not None for value in wanted.values()):
+        await groups.refuse_unknown(conn, name)
     row = await conn.fetchrow("SELECT * FROM work_quota WHERE subject = $1 FOR UPDATE", subject)
     before = Limits(**dict(row)) if row else Limits(subject)
     after = replace(before, **wanted)  # type: ignore[arg-type]

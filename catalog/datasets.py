@@ -71,9 +71,9 @@ SELECT count(*) FROM (
 """
 RETIRE = "UPDATE dataset SET latest = false WHERE id = $1"
 NEXT = """
-INSERT INTO dataset (scope, name, version, kind, state, owner, files, bytes, events, meta,
+INSERT INTO dataset (scope, name, version, kind, state, owner, charged, files, bytes, events, meta,
                      project, number, physics, step, format, tags)
-SELECT scope, name, version + 1, kind, 'open', $2, CASE WHEN $3 THEN 0 ELSE files END,
+SELECT scope, name, version + 1, kind, 'open', $2, charged, CASE WHEN $3 THEN 0 ELSE files END,
        CASE WHEN $3 THEN 0 ELSE bytes END, CASE WHEN $3 THEN 0 ELSE events END, meta,
        project, number, physics, step, format, tags
 FROM dataset WHERE id = $1
@@ -97,6 +97,7 @@ VERSIONS = "SELECT * FROM dataset WHERE scope = $1 AND name = $2 ORDER BY versio
 SET_LIFETIME = "UPDATE dataset SET expires_at = $2 WHERE id = $1 RETURNING *"
 CLOSE = "UPDATE dataset SET state = 'closed', closed_at = now() WHERE id = $1"
 LOCK_REPLICAS = "SELECT storage_id FROM dataset_replica WHERE dataset_id = $1 ORDER BY storage_id FOR UPDATE"
+CHARGE = "UPDATE dataset SET charged = $2 WHERE id = $1 RETURNING *"
 
 
 async def create(
@@ -143,6 +144,16 @@ async def create(
 
 async def get(conn: Connection, did: Did, version: int | None = None) -> Dataset:
     """The dataset of that name, its latest version unless one is named; also one that is deleted.
+
+async def charge(conn: Connection, dataset: Dataset, account: str | None) -> Dataset:
+    """Put a dataset without files, or bookkeeping, on another account than its owner's; None: on its owner's.
+
+    Its next versions are on the same one.
+    """
+    if dataset.charged == account:
+        return dataset
+    return Dataset.model_validate(dict((await conn.fetch(CHARGE, dataset.id, account))[0]))
+
 
     DatasetNotFound tells which versions there are, or which names come near.
     """

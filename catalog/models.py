@@ -168,7 +168,8 @@ class Dataset(SQLModel, table=True):
 
     Each version of a name is a dataset of its own; ``latest`` is what the bare name means. ``project`` .. ``tags``
     are the fields of the dataset nomenclature, parsed once at registration. ``deleted_at`` hides it; at ``purge_at``
-    its files are let go and it cannot be undeleted any more.
+    its files are let go and it cannot be undeleted any more. ``charged``: whose quotas it counts in, as in
+    ``group:higgs``; None: its owner's (quotas.account). Of bookkeeping only what is on its way counts, where named.
     """
 
     __table_args__ = (
@@ -178,6 +179,7 @@ class Dataset(SQLModel, table=True):
         Index("dataset_shown", "name", "scope", "version", postgresql_include=["id"], postgresql_where=text(SHOWN)),
         Index("dataset_created", "created_at", "id", postgresql_where=text(SHOWN)),
         Index("dataset_owner", "owner", postgresql_where=text(SHOWN)),
+        Index("dataset_charged", "charged", postgresql_where=text("charged IS NOT NULL")),
         Index(
             "dataset_grams",
             text("name_grams(scope, name)"),
@@ -207,6 +209,7 @@ class Dataset(SQLModel, table=True):
     kind: DatasetKind = Field(default=DatasetKind.PRODUCTION, sa_type=Text)
     state: DatasetState = Field(default=DatasetState.OPEN, sa_type=Text)
     owner: str = ""
+    charged: str | None = None
     files: int = big_count()
     bytes: int = big_count()
     events: int = big_count()
@@ -337,7 +340,7 @@ class StorageUse(SQLModel, table=True):
 
 
 class OwnerUse(SQLModel, table=True):
-    """Changes of what the datasets of an owner have at a storage; the amount is the sum, as above."""
+    """Changes of what the datasets on an account have at a storage; the amount is the sum, as above."""
 
     __tablename__ = "owner_use"
     __table_args__ = (Index("owner_use_owner", "owner", "storage_id"),)
@@ -349,7 +352,7 @@ class OwnerUse(SQLModel, table=True):
 
 
 class Quota(SQLModel, table=True):
-    """The most bytes that the datasets of an owner may have at a storage, those on their way included."""
+    """The most bytes that the datasets on an account may have at a storage, those on their way included."""
 
     owner: str = Field(primary_key=True)
     storage_id: int = Field(sa_column=small_ref("storage.id", primary=True))

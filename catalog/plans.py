@@ -18,15 +18,14 @@ FROM dataset d LEFT JOIN dataset_replica r ON r.dataset_id = d.id AND r.storage_
 WHERE d.id = ANY($1::bigint[])
 """
 WISHED = "SELECT true FROM subscription WHERE dataset_id = $1 AND storage_id = $2 AND state IN ('active', 'done')"
-ASKED = "SELECT owner, kind FROM dataset WHERE id = $1"
 
 
 @dataclass(frozen=True)
 class Plan:
     """What a wish for a dataset at one storage means: ``files`` and ``bytes`` are those that lack there.
 
-    ``seconds`` is None where nothing was measured; ``time`` says why, or how it was reckoned. ``quota`` is the
-    wisher's, None without one. ``refusal`` is empty if it would be taken.
+    ``seconds`` is None where nothing was measured; ``time`` says why, or how it was reckoned. ``quota`` is that of
+    who pays for the copies (quotas.payer), None without one. ``refusal`` is empty if it would be taken.
     """
 
     storage: str
@@ -110,11 +109,11 @@ async def _plan(
 ) -> Plan:
     count = (await conn.fetch(COUNT, parts, storage_id))[0]
     files, bytes_ = count["files"] - count["files_there"], count["bytes"] - count["bytes_there"]
-    asked = await conn.fetchrow(ASKED, dataset_id)
+    asked = await datasets.by_id(conn, dataset_id)
     refusal = ""
-    if asked is not None and asked["kind"] not in BOOKKEEPING:
+    if asked.kind not in BOOKKEEPING:
         try:
-            await quotas.fits(conn, parts, storage_id, {owner, asked["owner"]})
+            await quotas.fits(conn, parts, storage_id, quotas.payers(owner, asked))
         except (QuotaExceeded, StorageFull) as error:
             refusal = str(error)
     when = await estimates.estimate(conn, parts, storage_id, (files, bytes_), sources)
@@ -127,6 +126,6 @@ async def _plan(
         bytes_there=count["bytes_there"],
         seconds=when.seconds,
         time=when.words,
-        quota=next(iter(await quotas.of(conn, owner, storage_id)), None),
+        quota=next(iter(await quotas.of(conn, quotas.payer(owner, asked), storage_id)), None),
         refusal=refusal,
     )

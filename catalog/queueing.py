@@ -22,6 +22,8 @@ class Terms:
 
 
 ANYBODY = Terms()
+PAYER = "CASE WHEN s.owner = d.owner THEN coalesce(d.charged, d.owner) ELSE s.owner END AS owner"
+"""Whose copies those are that a wish ``s`` for a dataset ``d`` wants (quotas.payer)."""
 LARGE = 10_000
 """Files of datasets that are queued, taken back or copied to a new version in slices, if there are more of them."""
 NEAR = timedelta(minutes=1)
@@ -86,16 +88,16 @@ SELECT t.storage_id, array_agg(t.file_id) AS file_ids FROM (
     LIMIT $1
 ) t GROUP BY t.storage_id ORDER BY t.storage_id
 """  # noqa: S608
-AGAIN = """
+AGAIN = f"""
 SELECT owner, sources, priority, array_agg(DISTINCT file_id) AS file_ids FROM (
-    SELECT m.file_id, s.owner, s.sources, s.priority FROM dataset_file m
-    JOIN subscription s ON s.dataset_id = m.dataset_id
+    SELECT m.file_id, {PAYER}, s.sources, s.priority FROM dataset_file m
+    JOIN subscription s ON s.dataset_id = m.dataset_id JOIN dataset d ON d.id = m.dataset_id
     WHERE m.file_id = ANY($1::bigint[]) AND s.storage_id = $2 AND s.state = 'active'
       AND (s.standing OR NOT EXISTS (SELECT FROM hold h WHERE h.holder = 'subscription:' || s.id))
     UNION ALL
     SELECT h.file_id, '', NULL, 0 FROM hold_file h WHERE h.file_id = ANY($1::bigint[]) AND h.storage_id = $2
 ) wish GROUP BY owner, sources, priority ORDER BY priority DESC, owner
-"""
+"""  # noqa: S608
 
 
 async def large(conn: Connection, dataset_ids: Sequence[int]) -> bool:

@@ -1,7 +1,8 @@
 """Quotas of owners and space at storages: how much is there and on its way, and whether more fits.
 
-An owner's quota at a storage bounds what the owner's datasets have there, and what is on its way because the owner
-wishes for it or because it is the owner's dataset. What the system makes for itself (dispatch, sub) is nobody's.
+Each dataset is on one account: that of the group whose task made it, else its owner's. A quota at a storage bounds
+what the datasets on an account have there, and what is on its way because its owner wishes for it or because it is a
+dataset on the account. What the system makes for itself (dispatch, sub) is nobody's, but for outputs on their way.
 """
 
 from collections.abc import Collection, Sequence
@@ -10,6 +11,7 @@ from dataclasses import dataclass
 from . import history
 from .connection import Connection
 from .errors import QuotaExceeded, StorageFull
+from .models import Dataset
 
 SET = """
 INSERT INTO quota (owner, storage_id, limit_bytes) VALUES ($1, $2, $3)
@@ -21,20 +23,30 @@ LOCK = "SELECT owner FROM quota WHERE owner = ANY($1::text[]) AND storage_id = $
 LOCK_STORAGE = "SELECT id FROM storage WHERE id = $1 AND capacity_bytes IS NOT NULL FOR NO KEY UPDATE"
 # One statement: a file that arrives meanwhile counts once. A wish for what was there misses what its hold does.
 USE = """
-SELECT q.owner, at.name AS storage, q.storage_id, q.limit_bytes AS limit,
+WITH asked AS MATERIALIZED (
+    SELECT q.owner, q.storage_id, q.limit_bytes, at.name FROM quota q JOIN storage at ON at.id = q.storage_id
+    WHERE ($1::text[] IS NULL OR q.owner = ANY($1)) AND ($2::smallint IS NULL OR q.storage_id = $2)
+), moving AS (
+    SELECT payer.owner, s.storage_id,
+           sum(CASE WHEN h.id IS NULL THEN d.bytes - coalesce(r.bytes, 0) ELSE
+               (SELECT coalesce(sum(f.bytes), 0) FROM hold_file w JOIN file f ON f.id = w.file_id
+                WHERE w.hold_id = h.id) END)::bigint AS bytes
+    FROM subscription s JOIN dataset d ON d.id = s.dataset_id
+    CROSS JOIN LATERAL (
+        SELECT coalesce(d.charged, d.owner) AS owner UNION ALL SELECT s.owner WHERE s.owner <> d.owner
+    ) payer
+    LEFT JOIN dataset_replica r ON r.dataset_id = d.id AND r.storage_id = s.storage_id
+    LEFT JOIN hold h ON NOT s.standing AND h.holder = 'subscription:' || s.id
+    WHERE s.storage_id IN (SELECT storage_id FROM asked) AND s.state = 'active'
+      AND payer.owner IN (SELECT owner FROM asked) AND d.kind <> 'container'
+      AND (d.kind NOT IN ('dispatch', 'sub') OR d.charged IS NOT NULL) AND d.id <> ALL($3::bigint[])
+    GROUP BY payer.owner, s.storage_id
+)
+SELECT q.owner, q.name AS storage, q.storage_id, q.limit_bytes AS limit,
        (SELECT coalesce(sum(u.bytes), 0)::bigint FROM owner_use u
-        WHERE u.owner = q.owner AND u.storage_id = q.storage_id) AS used,
-       (SELECT coalesce(sum(CASE WHEN h.id IS NULL THEN d.bytes - coalesce(r.bytes, 0) ELSE
-                   (SELECT coalesce(sum(f.bytes), 0) FROM hold_file w JOIN file f ON f.id = w.file_id
-                    WHERE w.hold_id = h.id) END), 0)::bigint
-        FROM subscription s JOIN dataset d ON d.id = s.dataset_id
-        LEFT JOIN dataset_replica r ON r.dataset_id = d.id AND r.storage_id = s.storage_id
-        LEFT JOIN hold h ON NOT s.standing AND h.holder = 'subscription:' || s.id
-        WHERE s.storage_id = q.storage_id AND s.state = 'active' AND q.owner IN (s.owner, d.owner)
-          AND d.kind NOT IN ('dispatch', 'sub', 'container') AND d.id <> ALL($3::bigint[])) AS moving
-FROM quota q JOIN storage at ON at.id = q.storage_id
-WHERE ($1::text[] IS NULL OR q.owner = ANY($1)) AND ($2::smallint IS NULL OR q.storage_id = $2)
-ORDER BY q.owner, at.name
+        WHERE u.owner = q.owner AND u.storage_id = q.storage_id) AS used, coalesce(m.bytes, 0) AS moving
+FROM asked q LEFT JOIN moving m USING (owner, storage_id)
+ORDER BY q.owner, q.name
 """
 SPACE = """
 SELECT at.name, at.capacity_bytes - at.min_free_bytes AS usable,
@@ -72,7 +84,7 @@ FROM storage at WHERE at.capacity_bytes IS NOT NULL
 
 @dataclass(frozen=True)
 class QuotaUse:
-    """An owner's quota at a storage in bytes: what is there, and what is on its way."""
+    """An account's quota at a storage in bytes: what is there, and what is on its way."""
 
     owner: str
     storage: str
@@ -106,6 +118,24 @@ class Room:
     words: str
 
 
+def account(dataset: Dataset) -> str:
+    """Whose quotas what the dataset has counts in."""
+    return dataset.charged or dataset.owner
+
+
+def payer(wisher: str, dataset: Dataset) -> str:
+    """Whose quotas copies of the dataset count in while they are made, because somebody wishes for them.
+
+    Who wishes for a dataset of their own does so for the account that it is on.
+    """
+    return account(dataset) if wisher == dataset.owner else wisher
+
+
+def payers(wisher: str, dataset: Dataset) -> frozenset[str]:
+    """All whose quotas a wish is charged to."""
+    return frozenset({payer(wisher, dataset), account(dataset)})
+
+
 async def set(conn: Connection, owner: str, storage_id: int, limit_bytes: int, actor: str) -> None:  # noqa: A001
     """Bound what the owner may have at the storage; what is there already stays, whatever the limit."""
     await conn.execute(SET, owner, storage_id, limit_bytes)
@@ -122,7 +152,12 @@ async def remove(conn: Connection, owner: str, storage_id: int, actor: str) -> b
 
 async def of(conn: Connection, owner: str | None = None, storage_id: int | None = None) -> list[QuotaUse]:
     """Quotas and their use by owner and storage."""
-    rows = await conn.fetch(USE, None if owner is None else [owner], storage_id, [])
+    return await of_many(conn, None if owner is None else [owner], storage_id)
+
+
+async def of_many(conn: Connection, owners: Collection[str] | None, storage_id: int | None = None) -> list[QuotaUse]:
+    """The same of several owners; None: all."""
+    rows = await conn.fetch(USE, owners, storage_id, [])
     return [QuotaUse(**dict(row)) for row in rows]
 
 

@@ -69,8 +69,9 @@ SELECT owner AS object, s.id, s.name AS storage, 'bytes' AS what, coalesce(count
        coalesce(rows.bytes, 0) AS found
 FROM (SELECT owner, sum(bytes)::bigint AS bytes FROM owner_use WHERE storage_id = $1 GROUP BY owner) counted
 FULL JOIN (
-    SELECT d.owner, sum(r.bytes)::bigint AS bytes FROM dataset_replica r JOIN dataset d ON d.id = r.dataset_id
-    WHERE r.storage_id = $1 AND d.kind NOT IN ('dispatch', 'sub') GROUP BY d.owner
+    SELECT coalesce(d.charged, d.owner) AS owner, sum(r.bytes)::bigint AS bytes
+    FROM dataset_replica r JOIN dataset d ON d.id = r.dataset_id
+    WHERE r.storage_id = $1 AND d.kind NOT IN ('dispatch', 'sub') GROUP BY 1
 ) rows USING (owner)
 JOIN storage s ON s.id = $1
 WHERE coalesce(counted.bytes, 0) <> coalesce(rows.bytes, 0) ORDER BY owner

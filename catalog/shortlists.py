@@ -13,7 +13,7 @@ from .query import ORDER, Query, Where
 GRAMS_PER_PART = 3
 """The rarest of each part are looked up: the lists of frequent ones are long, and tell little."""
 
-OWNED = f"SELECT id, {ORDER} FROM dataset WHERE owner = {{}} AND {SHOWN} LIMIT {{}}::bigint"
+OWNED = f"SELECT id, {ORDER} FROM dataset WHERE {{column}} = {{{{}}}} AND {SHOWN} LIMIT {{{{}}}}::bigint"
 NEWEST = f"""
 SELECT id, {ORDER} FROM dataset
 WHERE created_at >= {{}} AND {SHOWN} ORDER BY created_at DESC, id DESC LIMIT {{}}::bigint
@@ -58,7 +58,7 @@ async def ways(conn: Connection, wanted: Query, storages: Mapping[str, Sequence[
     if not wanted.usual:
         return found
     if wanted.owner is not None:
-        found.append(Way(OWNED, [wanted.owner]))
+        found.append(Way(OWNED.format(column=wanted.owned_by), [wanted.owner]))
     if wanted.since is not None:
         found.append(Way(NEWEST, [wanted.since]))
     if grams := await rarest(conn, query.parts(wanted)):

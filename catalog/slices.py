@@ -6,7 +6,7 @@ the order of their ids. What joins meanwhile is seen by whoever lets it join (su
 
 from collections.abc import Sequence
 
-from . import datasets, files, holds, queueing, subscriptions, tombstones
+from . import datasets, files, holds, queueing, quotas, subscriptions, tombstones
 from .connection import Connection
 from .models import Subscription, SubscriptionState
 
@@ -16,7 +16,6 @@ SLICE = 5000
 WISHES = "SELECT id FROM subscription WHERE walked_to IS NOT NULL ORDER BY id LIMIT $1"
 WISH = "SELECT * FROM subscription WHERE id = $1 AND walked_to IS NOT NULL"
 MEMBERS = "SELECT file_id FROM dataset_file WHERE dataset_id = $1 AND file_id > $2 ORDER BY file_id LIMIT $3"
-LOCK_DATASET = "SELECT FROM dataset WHERE id = $1 FOR NO KEY UPDATE"
 WALKED = "UPDATE subscription SET walked_to = $2 WHERE id = $1"
 VERSIONS = "SELECT dataset_id AS id FROM version_filling ORDER BY dataset_id LIMIT $1"
 VERSION = "SELECT from_id, walked_to FROM version_filling WHERE dataset_id = $1 FOR UPDATE"
@@ -38,7 +37,8 @@ async def advance(conn: Connection, subscription_id: int) -> int:
     assert seen.walked_to is not None
     members = await _members(conn, seen.dataset_id, seen.walked_to)
     await files.lock(conn, members)
-    await conn.execute(LOCK_DATASET, seen.dataset_id)  # whoever begins or ends a wish for it waits, or is seen
+    # Whoever begins or ends a wish for it waits, or is seen.
+    dataset = await datasets.by_id(conn, seen.dataset_id, lock=True)
     row = await conn.fetchrow(WISH, subscription_id)
     if row is None or row["walked_to"] != seen.walked_to:  # it was begun anew, or another agent was here
         return len(members)
@@ -51,7 +51,8 @@ async def advance(conn: Connection, subscription_id: int) -> int:
         await conn.execute(WALKED, subscription_id, left)
     else:
         await tombstones.keep_files(conn, wish.storage_id, members)
-        terms = queueing.Terms(wish.owner, sources=wish.sources, priority=wish.priority)
+        payer = quotas.payer(wish.owner, dataset)
+        terms = queueing.Terms(payer, sources=wish.sources, priority=wish.priority)
         await queueing.queue(conn, wish.storage_id, members, terms)
         await conn.execute(WALKED, subscription_id, left)
         await _hold(conn, wish, members, left is None)

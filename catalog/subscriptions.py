@@ -5,6 +5,7 @@ made: exactly these end it. Wishes for containers are wishes for the datasets be
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 
 from . import containerwishes, files, history, holds, queueing, quotas, tombstones
@@ -76,10 +77,11 @@ UPDATE subscription SET state = 'done', done_at = now()
 WHERE id = ANY($1::bigint[]) AND state = 'active' AND walked_to IS NULL RETURNING dataset_id
 """
 WALKING = "SELECT id FROM subscription WHERE id = ANY($1::bigint[]) AND state = 'active' AND walked_to IS NOT NULL"
-FOLLOWING = """
-SELECT dataset_id, storage_id, owner, sources, priority FROM subscription
-WHERE dataset_id = ANY($1::bigint[]) AND state = 'active' AND standing ORDER BY dataset_id, storage_id
-"""
+FOLLOWING = f"""
+SELECT s.dataset_id, s.storage_id, {queueing.PAYER}, s.sources, s.priority
+FROM subscription s JOIN dataset d ON d.id = s.dataset_id
+WHERE s.dataset_id = ANY($1::bigint[]) AND s.state = 'active' AND s.standing ORDER BY s.dataset_id, s.storage_id
+"""  # noqa: S608
 
 
 async def subscribe(
@@ -105,7 +107,7 @@ async def subscribe(
         return await subscribe_dataset(conn, dataset_id, storage_id, terms)
     container = await lock(conn, dataset_id)
     parts = await containerwishes.below(conn, [dataset_id])
-    await quotas.check_wish(conn, parts, storage_id, {owner, container.owner})
+    await quotas.check_wish(conn, parts, storage_id, quotas.payers(owner, container))
     wish = await _wish(conn, dataset_id, storage_id, terms, direct=True)
     await containerwishes.forget(conn, wish)
     large = await queueing.large(conn, parts)
@@ -143,12 +145,12 @@ async def subscribe_dataset(
     dataset = await lock(conn, dataset_id)
     await conn.execute(LOCK_REPLICA, dataset_id, storage_id)
     if not checked and dataset.kind not in BOOKKEEPING:
-        await quotas.check_wish(conn, [dataset_id], storage_id, {terms.owner, dataset.owner})
+        await quotas.check_wish(conn, [dataset_id], storage_id, quotas.payers(terms.owner, dataset))
     if not large:
         await tombstones.keep(conn, dataset_id, storage_id)
         seen = set(lacking)
         lacking = [file for file in await _lacking(conn, dataset_id, storage_id) if terms.standing or file in seen]
-        await queue(conn, storage_id, lacking, terms)
+        await queue(conn, storage_id, lacking, replace(terms, owner=quotas.payer(terms.owner, dataset)))
     if row is not None:
         await holds.drop(conn, [holder(row["id"])])
     wish = await _wish(conn, dataset_id, storage_id, terms, direct=direct, walked_to=0 if large else None)

@@ -444,7 +444,7 @@ class PlansView(Shape):
 
 
 class QuotaView(Shape):
-    """In bytes; ``limit_bytes`` null: no limit, then the sums are zero."""
+    """In bytes; ``limit_bytes`` null: no limit, then the sums are zero. ``stopped``: why tasks wait, if they do."""
 
     owner: str
     storage: str
@@ -452,6 +452,7 @@ class QuotaView(Shape):
     used_bytes: int
     moving_bytes: int
     left_bytes: int | None
+    stopped: str
 
 
 class BadCopyView(Shape):

@@ -8,7 +8,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from prodchain.catalog import quotas, subscriptions, withdrawals
 from prodchain.catalog.models import SubscriptionState
 
-from .. import dataset_views, journal, subscription_views
+from .. import bytequotas, dataset_views, journal, subscription_views
+from ..database import wake
 from ..journal import Outcome
 from ..storage_views import named
 from .documents import Page, QuotaView, SubscriptionSummaryView, SubscriptionView
@@ -72,7 +73,7 @@ async def cancel(id: Id, caller: User, conn: Write) -> Document:  # noqa: A002
 
 
 class QuotaWish(BaseModel):
-    """Most bytes of an owner's datasets at a storage; null: no limit."""
+    """Most bytes of the datasets of a user or of group:NAME at a storage; null: no limit."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -92,14 +93,17 @@ async def quota_list(conn: Read, owner: Word = None, limit: Limit = 1000, after:
 @router.post("/quotas", summary="Set a quota, or take it away", responses={200: {"model": QuotaView}})
 async def set_quota(wish: QuotaWish, caller: Admin, conn: Write) -> Document:
     async with tried(conn, wish.dry_run):
+        account = await bytequotas.account_named(conn, wish.owner, limited=wish.limit_bytes is not None)
         storage = await named(conn, wish.storage)
         assert storage.id is not None
-        before = (await subscription_views.quota(conn, wish.owner, storage.name))["limit_bytes"]
+        before = (await subscription_views.quota(conn, account, storage.name))["limit_bytes"]
         if wish.limit_bytes is None:
-            await quotas.remove(conn, wish.owner, storage.id, caller.subject)
+            await quotas.remove(conn, account, storage.id, caller.subject)
         else:
-            await quotas.set(conn, wish.owner, storage.id, wish.limit_bytes, caller.subject)
+            await quotas.set(conn, account, storage.id, wish.limit_bytes, caller.subject)
         if before != wish.limit_bytes:
             changes = {f"bytes at {storage.name}": [before, wish.limit_bytes]}
-            await journal.enter(conn, Outcome("quota set", f"user:{wish.owner}", changes), actor_of(caller), "")
-        return Document(await subscription_views.quota(conn, wish.owner, storage.name))
+            outcome = Outcome("quota set", bytequotas.subject(account), changes)
+            await journal.enter(conn, outcome, actor_of(caller), "")
+            await wake(conn, "throttle")
+        return Document(await subscription_views.quota(conn, account, storage.name))

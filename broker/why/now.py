@@ -4,7 +4,9 @@ from collections.abc import Awaitable, Callable
 from datetime import datetime
 from typing import TypeAlias
 
-from .. import jobs, requirements, tasks
+from prodchain.catalog.quotas import in_words
+
+from .. import bytequotas, jobs, requirements, tasks, throttling
 from ..brokerage.facts import Need
 from ..database import Connection
 from ..models import Job, Task
@@ -28,7 +30,7 @@ async def explain(conn: Connection, job: Job, at: datetime) -> Answer:
 
 async def _defined(conn: Connection, job: Job, answer: Answer) -> None:
     task = await tasks.get(conn, job.task_id)
-    held = held_by_task(task)
+    held = await held_by_task(conn, task)
     names = await record.queue_names(conn)
     kept, need = await record.refusal(conn, job, await _since(conn, job), answer.at)
     answer.verdicts = record.verdict_views(kept, names)
@@ -51,7 +53,7 @@ def refused(kept: record.Kept, need: Need | None, names: dict[int, str]) -> Reas
     return Reason(kept.reason, tuple(cures))
 
 
-def held_by_task(task: Task) -> Reason | None:
+async def held_by_task(conn: Connection, task: Task) -> Reason | None:
     """Why no job of the task is placed, whatever the queues have."""
     if task.state in (TaskState.PAUSED, TaskState.EXHAUSTED):
         said = task.reason if task.reason.startswith(task.state) else f"{task.state}: {task.reason}"
@@ -63,9 +65,34 @@ def held_by_task(task: Task) -> Reason | None:
     if task.ending:
         return Reason("its task was ordered to finish with what there is: it is about to be cancelled", (NOTHING,))
     if task.throttled:
-        by_itself = Cure(text="nothing to do: it goes on when there is room", change={"facts": {"quota": "room"}})
-        return Reason(task.throttled, (by_itself,))
+        return Reason(task.throttled, await _room(conn, task))
     return None
+
+
+async def _room(conn: Connection, task: Task) -> tuple[Cure, ...]:
+    """What gives a throttled task room; bytes, unlike jobs, do not go by themselves."""
+    use = None
+    if task.throttled_by == throttling.BYTES:
+        use = await bytequotas.at(conn, task.owner, task.group_name, task.destination_id)
+    if use is None:
+        by_itself = Cure(text="nothing to do: it goes on when there is room", change={"facts": {"quota": "room"}})
+        return (by_itself,)
+    more = bytequotas.enough(use)
+    there = f"what {bytequotas.subject(use.owner)} has at {use.storage}"
+    return (
+        Cure(
+            "user",
+            f"delete {in_words(bytequotas.too_much(use))} of {there}, or ask for a limit of {in_words(more)}",
+            {"facts": {"quota": "room"}},
+            f"prodchain ls --owner {use.owner} --at {use.storage}",
+        ),
+        Cure(
+            "operator",
+            f"raise the limit of {there}",
+            {"facts": {"quota": "room"}},
+            f"prodchain quota set {use.owner} {use.storage} {more}",
+        ),
+    )
 
 
 async def _since(conn: Connection, job: Job) -> datetime:

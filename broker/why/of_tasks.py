@@ -73,7 +73,7 @@ async def _own(conn: Connection, task: Task, counts: Mapping[JobState, int], at:
         return [Reason(f"it is {task.state}: {task.reason}")]
     if task.state in TASK_FINAL:
         return await _failures(conn, task) or [_over(task)]
-    if (held := now.held_by_task(task)) is not None:
+    if (held := await now.held_by_task(conn, task)) is not None:
         return [replace(held, what=held.what.replace("its task is", "it is").replace("its task was", "it was"))]
     if task.state == TaskState.MERGING:
         return await _merging(conn, task, at)

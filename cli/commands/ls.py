@@ -77,7 +77,7 @@ def ls(
     format: Annotated[Only, typer.Option(help="Only of this format, as in AOD.")] = None,  # noqa: A002
     tags: Annotated[Only, typer.Option(help="Only of these tags, as in v1.")] = None,
     kind: Annotated[Only, typer.Option(help="Only of this kind, as in user, container, dispatch.")] = None,
-    owner: Annotated[Only, typer.Option(help="Only of this owner.")] = None,
+    owner: Annotated[Only, typer.Option(help="Only of this owner, or on the account of group:NAME.")] = None,
     at: Annotated[Only, typer.Option(metavar="PLACE", help="Only with files at this site or storage.")] = None,
     not_at: Annotated[Only, typer.Option(metavar="PLACE", help="Only without files there.")] = None,
     complete_at: Annotated[Only, typer.Option(metavar="PLACE", help="Only with all files there.")] = None,

@@ -1,4 +1,4 @@
-"""``prodchain quota``: how much of a storage an owner may fill, and how much work a user or group may have."""
+"""``prodchain quota``: how much of a storage a user or group may fill, and how much work they may have."""
 
 from collections.abc import Iterator
 from typing import Annotated, Any
@@ -76,7 +76,7 @@ def _list(owner: str | None, subject: str | None) -> None:
         draw_table(rows, WORK)
     else:
         show_items(rows, WORK)
-    for quota in work:
+    for quota in (*stored, *work):
         if quota["stopped"]:
             say(quota["stopped"])
 
@@ -114,12 +114,13 @@ def set_(
     reason: Reason = "",
     dry_run: DryRun = False,
 ) -> None:
-    """Limit what the datasets of an owner may have at a storage, or the work of a user or group.
+    """Limit what the datasets of a user or group may have at a storage, or their work.
 
     Needs an administrator's token.
 
     Examples:
       prodchain quota set ada SITE-A-DISK 500GB
+      prodchain quota set group:higgs SITE-A-DISK 20TB
       prodchain quota set ada --running 200 --core-hours 50000 --days 30
       prodchain quota set group:higgs --queued none
     """

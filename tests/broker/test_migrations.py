@@ -2,6 +2,7 @@
 
 import uuid
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import timedelta
 
 import asyncpg
@@ -65,16 +66,46 @@ async def test_a_database_that_is_not_there_is_said_in_words() -> None:
         await migrate("postgresql://me@127.0.0.1:1/none")
 
 
+GROUPS = """
+INSERT INTO site (name) VALUES ('A');
+INSERT INTO storage (name, site, url) VALUES ('DISK-A', 'A', 'file:///a');
+INSERT INTO file (scope, name, guid, bytes, adler32, events)
+    SELECT 'mc26', 'f' || n, gen_random_uuid(), n, '00000001', 10 FROM generate_series(1, 3) n;
+INSERT INTO dataset (scope, name, version, latest, kind, owner, files, bytes, events) VALUES
+    ('mc26', 'ours', 1, false, 'production', 'ada', 1, 1, 10),
+    ('mc26', 'ours', 2, true, 'production', 'bob', 2, 3, 20),
+    ('mc26', 'mine', 1, true, 'production', 'ada', 1, 3, 10),
+    ('mc26', 'small', 1, true, 'sub', 'prodchain', 1, 3, 10);
+INSERT INTO dataset_file VALUES (1, 1), (2, 1), (2, 2), (3, 3), (4, 3);
+INSERT INTO replica (file_id, storage_id) SELECT n, 1 FROM generate_series(1, 3) n;
+INSERT INTO dataset_replica VALUES (1, 1, 1, 1), (2, 1, 2, 3), (3, 1, 1, 3), (4, 1, 1, 3);
+INSERT INTO task (key, step, owner, state, request, priority, output_id, destination_id, group_name, numbers,
+                  generated, actor, reason, throttled)
+VALUES ('mc26:ours', 'evgen', 'bob', 'running', '{}', 1, 2, 1, 'higgs', 0, false, '', '', 'quota of group:higgs'),
+       ('mc26:mine', 'evgen', 'ada', 'running', '{}', 1, 3, 1, '', 0, false, '', '', '');
+INSERT INTO task_output (task_id, role, dataset_id)
+    SELECT id, '', output_id FROM task UNION SELECT min(id), 'x', 4 FROM task;
+"""
+"""What tasks of a group and of a user made before groups had accounts for data."""
+
+
 @pytest.fixture
 async def first_release(postgres_url: str) -> AsyncIterator[str]:
     """The URL of a database of the first release."""
+    async with earlier(postgres_url, "0001") as url:
+        yield url
+
+
+@asynccontextmanager
+async def earlier(postgres_url: str, revision: str) -> AsyncIterator[str]:
+    """The URL of a database as it was then."""
     name = f"first_{uuid.uuid4().hex[:12]}"
     admin = await asyncpg.connect(postgres_url.format("postgres"))
     await admin.execute(f"CREATE DATABASE {name}")
     url = postgres_url.format(name)
     engine = create_async_engine(url.replace("postgresql://", "postgresql+asyncpg://", 1))
     async with engine.begin() as connection:
-        await connection.run_sync(lambda conn: command.upgrade(configuration(conn), "0001"))
+        await connection.run_sync(lambda conn: command.upgrade(configuration(conn), revision))
     await engine.dispose()
     yield url
     await admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
@@ -109,3 +140,25 @@ async def test_data_of_the_first_release_is_counted_and_goes_on(first_release: s
             assert await recount.check(conn) == []
             assert (await datasets.new_version(conn, Did("mc26", "whole"), "ada")).files == 4
     await pool.close()
+
+
+async def test_what_groups_made_is_on_their_accounts_afterwards(postgres_url: str) -> None:
+    async with earlier(postgres_url, "0005") as url:
+        conn = await asyncpg.connect(url)
+        await conn.execute(GROUPS)
+        await conn.close()
+        await migrate(url)
+
+        conn = await asyncpg.connect(url)
+        charged = await conn.fetch("SELECT name, version, charged FROM dataset ORDER BY id")
+        assert [tuple(row) for row in charged] == [
+            ("ours", 1, "group:higgs"),
+            ("ours", 2, "group:higgs"),
+            ("mine", 1, None),
+            ("small", 1, None),
+        ]
+        use = await conn.fetch("SELECT owner, sum(bytes)::int FROM owner_use GROUP BY owner ORDER BY owner")
+        assert [tuple(row) for row in use] == [("ada", 3), ("bob", 0), ("group:higgs", 4)]
+        assert await recount.check(conn) == []
+        assert [row[0] for row in await conn.fetch("SELECT throttled_by FROM task ORDER BY id")] == ["work", ""]
+        await conn.close()

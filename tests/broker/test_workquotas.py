@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from prodchain.broker import throttling, workquotas
-from prodchain.broker.errors import BadRequest
+from prodchain.broker.errors import BadRequest, NotFound
 from prodchain.broker.models import Task
 from prodchain.broker.workquotas import Limits, Use, stop
 from prodchain.pilot_agent.messages import JobSpec
@@ -69,6 +69,10 @@ async def quota(world: World, subject: str, **limits: Any) -> Any:
     return await give(world, workquotas.set_limits, subject, limits, ROOT)
 
 
+async def with_group(world: World) -> None:
+    await world.pool.execute("INSERT INTO membership (group_name, user_name) VALUES ('higgs', 'ann')")
+
+
 async def throttled(world: World, task: Task) -> str:
     await inside(world.pool, throttling.throttle)
     return str(await world.value("SELECT throttled FROM task WHERE id = $1", task.id))
@@ -105,6 +109,7 @@ async def test_who_is_over_the_limit_goes_on_by_himself_as_his_jobs_end(world: W
 
 async def test_a_group_has_an_account_of_its_own(world: World) -> None:
     await quota(world, "user:ann", running=1)
+    await with_group(world)
     await quota(world, "group:higgs", running=1000)
     mine = await world.submit(evgen())
     ours = await world.submit(evgen(group="higgs", output="mc26.700002.Z.evgen.EVNT.v1"))
@@ -150,6 +155,7 @@ async def test_a_new_task_of_who_is_over_the_limit_waits_from_the_start(world: W
 
 
 async def test_quotas_are_set_once_and_listed_with_their_use(world: World) -> None:
+    await with_group(world)
     outcome = await quota(world, "group:higgs", running=500, core_hours=1e5)
     assert outcome.changes == {"running": [None, 500], "core_hours": [None, 1e5]}
     assert not (await quota(world, "group:higgs", running=500)).changed
@@ -169,3 +175,5 @@ async def test_quotas_are_set_once_and_listed_with_their_use(world: World) -> No
     for subject in ("ann", "group:*", "user:", "site:A"):
         with pytest.raises(BadRequest, match="no account"):
             await quota(world, subject, running=1)
+    with pytest.raises(NotFound, match="there is no group higs"):
+        await quota(world, "group:higs", running=1)

@@ -137,6 +137,7 @@ async def prepare(conn: Connection, example: int) -> Stage:
     dids = [Did("mc26", f"mc26.e{example}.d{n}") for n in range(len(KINDS))]
     for did, kind in zip(dids, KINDS, strict=True):
         await new_dataset(conn, str(did), kind=kind)
+    await datasets.charge(conn, await datasets.get(conn, dids[0]), "group:higgs")
     # A file that has arrived and is in a dataset that is never deleted must not lose its last copy.
     await new_dataset(conn, f"mc26:mc26.e{example}.keep", files)
     return Stage(dids, storages, files)

@@ -25,6 +25,8 @@ REFUSED = {
     "a dataset changes its version": "UPDATE dataset SET version = 7 WHERE id = 2",
     "a dataset becomes a container": "UPDATE dataset SET kind = 'container' WHERE id = 2",
     "a closed dataset becomes another kind": "UPDATE dataset SET kind = 'user' WHERE id = 1",
+    "a dataset with files goes to another account": "UPDATE dataset SET charged = 'group:higgs' WHERE id = 1",
+    "a dataset with files gets another owner": "UPDATE dataset SET owner = 'eve' WHERE id = 1",
     "a name has two latest versions": "INSERT INTO dataset (scope, name, version) "
     "SELECT scope, name, 2 FROM dataset WHERE id = 2",
     "a version is there twice": "INSERT INTO dataset (scope, name, latest) "

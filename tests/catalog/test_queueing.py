@@ -304,34 +304,39 @@ wants = st.lists(
 def test_accepted_wishes_never_exceed_a_quota(
     moves: list[tuple[str, int, str]], sizes: list[int], limit: int, run_on: Run
 ) -> None:
-    """Datasets 0 and 1 are ada's, 2 and 3 bob's; each has a quota, and pays as owner or wisher."""
+    """Datasets 0 and 1 are ada's, 2 and 3 bob's, 1 on a group's account; each pays as account or wisher."""
 
     async def check(conn: Connection) -> None:
         (there,) = await new_storages(conn, "file:/a")
         ids = await files.register(conn, [new_file(n, b"x" * size) for n, size in enumerate(sizes, start=1)])
-        owners = ["ada", "ada", "bob", "bob"]
+        owners, accounts = ["ada", "ada", "bob", "bob"], ["ada", "group:higgs", "bob", "bob"]
         made = []
         for number, owner in enumerate(owners):
             did = names.parse_did(f"user.{owner}.d{number}")
             dataset = await datasets.create(conn, did, DatasetKind.USER, owner)
             assert dataset.id is not None
+            if accounts[number] != owner:
+                await datasets.charge(conn, dataset, accounts[number])
             await datasets.add_files(conn, dataset.id, [ids[number]])
             made.append(dataset.id)
-        for owner in ("ada", "bob"):
+        for owner in ("ada", "bob", "group:higgs"):
             await quotas.set(conn, owner, there, limit, "root")
         moving: dict[int, str] = {}
         here: set[int] = set()
 
+        def payers(n: int, wisher: str) -> set[str]:
+            return {accounts[n]} if wisher == owners[n] else {accounts[n], wisher}
+
         def load(owner: str) -> int:
-            used = sum(sizes[n] for n in here if owners[n] == owner)
+            used = sum(sizes[n] for n in here if accounts[n] == owner)
             return used + sum(
-                sizes[n] for n, wisher in moving.items() if owner in (wisher, owners[n]) and n not in here
+                sizes[n] for n, wisher in moving.items() if owner in payers(n, wisher) and n not in here
             )
 
         for what, number, wisher in moves:
             if what == "wish":
-                payers = {wisher, owners[number]}
-                free = number in here or number in moving or all(load(p) + sizes[number] <= limit for p in payers)
+                fits = all(load(payer) + sizes[number] <= limit for payer in payers(number, wisher))
+                free = number in here or number in moving or fits
                 try:
                     await subscriptions.subscribe(conn, made[number], there, owner=wisher)
                     assert free

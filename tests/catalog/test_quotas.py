@@ -6,7 +6,7 @@ import json
 import asyncpg
 import pytest
 
-from prodchain.catalog import datasets, files, history, names, quotas, replicas, subscriptions
+from prodchain.catalog import datasets, files, history, names, quotas, replicas, subscriptions, withdrawals
 from prodchain.catalog.connection import Connection, Pool
 from prodchain.catalog.errors import QuotaExceeded, StorageFull
 from prodchain.catalog.models import DatasetKind
@@ -78,6 +78,50 @@ async def test_what_the_system_wishes_for_itself_is_nobodys(conn: Connection) ->
     await quotas.set(conn, "ada", there, 1, "root")
     assert (await subscriptions.subscribe(conn, dispatch, there)).state == "active"
     (use,) = await quotas.of(conn, "ada")
+    assert (use.used, use.moving) == (0, 0)
+
+
+async def test_who_wishes_for_their_own_data_on_a_groups_account_does_so_for_the_group(conn: Connection) -> None:
+    here, there = await new_storages(conn, "file:/a", "file:/b")
+    ids = await sized_files(conn, 60, 30)
+    dataset = await datasets.create(conn, names.parse_did("mc26.ours"), DatasetKind.PRODUCTION, "ada")
+    dataset = await datasets.charge(conn, dataset, "group:higgs")
+    assert dataset.id is not None
+    await datasets.add_files(conn, dataset.id, ids[:1])
+    await replicas.arrive(conn, here, ids)
+    await quotas.set(conn, "ada", there, 0, "root")
+    await quotas.set(conn, "bob", there, 100, "root")
+    await quotas.set(conn, "group:higgs", there, 50, "root")
+    with pytest.raises(QuotaExceeded, match="group:higgs may have"):
+        await subscriptions.subscribe(conn, dataset.id, there, owner="ada")
+    await quotas.set(conn, "group:higgs", there, 100, "root")
+    await subscriptions.subscribe(conn, dataset.id, there, owner="ada")
+    await datasets.add_files(conn, dataset.id, ids)
+    assert await conn.fetch("SELECT DISTINCT owner FROM transfer") == [("group:higgs",)]
+    assert [(use.owner, use.moving) for use in await quotas.of(conn)] == [("ada", 0), ("bob", 0), ("group:higgs", 90)]
+    await withdrawals.cancel(conn, dataset.id, there)
+    await subscriptions.subscribe(conn, dataset.id, there, owner="bob")
+    assert [(use.owner, use.moving) for use in await quotas.of(conn)] == [
+        ("ada", 0),
+        ("bob", 90),
+        ("group:higgs", 90),
+    ]
+    await replicas.arrive(conn, there, ids)
+    assert [(use.owner, use.used) for use in await quotas.of(conn)] == [("ada", 0), ("bob", 0), ("group:higgs", 90)]
+
+
+async def test_bookkeeping_counts_while_it_moves_for_whom_it_is_charged_to(conn: Connection) -> None:
+    here, there = await new_storages(conn, "file:/a", "file:/b")
+    ids = await sized_files(conn, 60)
+    sub = await datasets.by_id(conn, await new_dataset(conn, "mc26.out_sub.A", ids, DatasetKind.SUB))
+    await datasets.charge(conn, sub, "group:higgs")
+    await replicas.arrive(conn, here, ids)
+    await quotas.set(conn, "group:higgs", there, 1, "root")
+    await subscriptions.subscribe(conn, sub.id or 0, there)
+    (use,) = await quotas.of(conn)
+    assert (use.used, use.moving) == (0, 60), "what the system wishes for is not refused, but counts"
+    await replicas.arrive(conn, there, ids)
+    (use,) = await quotas.of(conn)
     assert (use.used, use.moving) == (0, 0)
 
 

@@ -107,6 +107,10 @@ async def test_places_owners_and_ages_narrow_a_list(conn: Connection) -> None:
     assert await names_of(conn, "*", not_at="SITE-A") == ["mc11.empty", "mc11.hers"]
     assert await names_of(conn, "*", complete_at="DISK-A") == ["mc11.whole"]
     assert await names_of(conn, "*", at="SITE-B") == await names_of(conn, "*e*", at="SITE-B", sort="-bytes") == []
+    hers = await datasets.get(conn, Did("mc11", "mc11.hers"))
+    await datasets.charge(conn, hers, "group:higgs")
+    assert await names_of(conn, "*", owner="group:higgs") == ["mc11.hers"]
+    assert await names_of(conn, "mc11*", owner="group:higgs", sort="-bytes") == ["mc11.hers"]
     assert await names_of(conn, "mc11*", owner="eve") == await names_of(conn, "*", owner="eve", sort="name")
     assert await names_of(conn, "*", since=datetime(2006, 1, 2, tzinfo=UTC), owner="ada") == [
         "mc11.empty",
