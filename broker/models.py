@@ -266,7 +266,8 @@ class Job(SQLModel, table=True):
     """One run of one piece of work (``number`` of its task) by one pilot; a retry is a new job, one ``attempt`` on.
 
     ``work`` is what the piece is (splitting.Work: events, seed, inputs); ``spec`` what the pilot gets, with the URLs
-    of the chosen site (pilot_agent.messages.JobSpec).
+    of the chosen site (pilot_agent.messages.JobSpec). Keys to tasks, queues and decisions are checked by the triggers
+    on jobs, once for all rows of a statement.
     """
 
     __table_args__ = (
@@ -276,7 +277,7 @@ class Job(SQLModel, table=True):
     )
 
     id: int | None = Field(default=None, sa_column=big_key())
-    task_id: int = Field(sa_column=big_ref("task.id"))
+    task_id: int = Field(sa_column=Column(BigInteger, nullable=False))
     number: int
     attempt: int = 1
     state: JobState = Field(default=JobState.DEFINED, sa_type=Text)
@@ -287,8 +288,8 @@ class Job(SQLModel, table=True):
     events: int = Field(default=0, sa_type=BigInteger)
     work: dict[str, Any] = Field(sa_column=document())
     spec: dict[str, Any] = Field(sa_column=Column(JSON, nullable=False, server_default=text("'{}'::json")))
-    assignment_id: int | None = Field(default=None, sa_column=big_ref("assignment.id", nullable=True))
-    queue_id: int | None = Field(default=None, sa_column=small_ref("queue.id", nullable=True))
+    assignment_id: int | None = Field(default=None, sa_column=Column(BigInteger))
+    queue_id: int | None = Field(default=None, sa_column=Column(SmallInteger))
     avoid: list[int] = Field(default_factory=list, sa_column=list_column())
     """Queues where this work failed for a reason of theirs: the brokerage takes others."""
     spared: int = Field(default=0, sa_column=Column(SmallInteger, nullable=False, server_default=text("0")))
@@ -320,7 +321,7 @@ class Unplaced(SQLModel, table=True):
 
     __table_args__ = (Index("unplaced_task", "task_id", "job_id"),)
 
-    job_id: int = Field(sa_column=big_ref("job.id", primary=True))
+    job_id: int = Field(sa_column=Column(BigInteger, primary_key=True, autoincrement=False))
     task_id: int = Field(sa_column=Column(BigInteger, nullable=False))
 
 

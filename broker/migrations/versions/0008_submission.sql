@@ -1,0 +1,185 @@
+-- Jobs that are made and placed by the thousand: what the keys of a job asked for each row is asked once for each kind
+-- of change. Tasks, jobs and queues stay for ever, and so do decisions for a queue: the rows need no lock to be sure.
+-- A job without inputs to wait for goes through 'assigned' in one statement; its story has both steps.
+CREATE TYPE job_changes AS (
+    before text, state text, task_id bigint, old_queue_id smallint, queue_id smallint, old_share_id smallint,
+    share_id smallint, old_requirement_id int, requirement_id int, assignment_id bigint, jobs int, old_events bigint,
+    events bigint, example bigint
+);
+
+ALTER TYPE job_change ADD ATTRIBUTE assignment_id bigint;
+
+CREATE OR REPLACE FUNCTION job_inserted() RETURNS trigger LANGUAGE plpgsql AS $$
+DECLARE
+    bad record;
+BEGIN
+    IF EXISTS (SELECT FROM new_rows WHERE state <> 'defined' OR queue_id IS NOT NULL OR assignment_id IS NOT NULL) THEN
+        RAISE EXCEPTION 'a new job is defined, nothing else' USING ERRCODE = 'check_violation';
+    END IF;
+    SELECT n.task_id INTO bad FROM (SELECT DISTINCT task_id FROM new_rows) n
+        WHERE NOT EXISTS (SELECT FROM task WHERE id = n.task_id) LIMIT 1;
+    IF FOUND THEN
+        RAISE EXCEPTION 'there is no task %', bad.task_id USING ERRCODE = 'foreign_key_violation';
+    END IF;
+    INSERT INTO event (task_id, job_id, state, actor, reason)
+        SELECT task_id, id, state, actor, reason FROM new_rows ORDER BY id;
+    INSERT INTO job_count (task_id, queue_id, share_id, state, jobs, events, cores)
+        SELECT n.task_id, NULL, n.share_id, n.state, count(*), sum(n.events), sum(r.cores)
+        FROM new_rows n JOIN requirement r ON r.id = n.requirement_id
+        GROUP BY n.task_id, n.share_id, n.state;
+    INSERT INTO unplaced (job_id, task_id) SELECT id, task_id FROM new_rows ORDER BY id;
+    PERFORM pg_notify('prodchain_work', 'place'),
+            pg_notify('prodchain_task', task_id::text) FROM (SELECT DISTINCT task_id FROM new_rows) AS tasks;
+    RETURN NULL;
+END $$;
+
+CREATE OR REPLACE FUNCTION job_updated() RETURNS trigger LANGUAGE plpgsql AS $$
+DECLARE
+    changes job_change[];
+    kinds job_changes[];
+    bad record;
+    has record;
+BEGIN
+    -- A full join, and a condition that keeps it one: it is hashed, also where the plan was made for a single row.
+    SELECT array_agg(ROW(n.id, n.task_id, o.state, n.state, o.queue_id, n.queue_id, o.share_id, n.share_id,
+                         o.requirement_id, n.requirement_id, o.events, n.events, n.priority, n.started_at,
+                         n.exit_code, n.error, n.actor, n.reason, n.assignment_id)::job_change ORDER BY n.id)
+        INTO changes FROM old_rows o FULL JOIN new_rows n ON n.id = o.id WHERE o.state IS DISTINCT FROM n.state;
+    IF changes IS NULL THEN
+        RETURN NULL;
+    END IF;
+    SELECT array_agg(ROW(k.*)::job_changes) INTO kinds FROM (
+        SELECT before, state, task_id, old_queue_id, queue_id, old_share_id, share_id, old_requirement_id,
+               requirement_id, assignment_id, count(*), sum(old_events), sum(events), min(id)
+        FROM unnest(changes)
+        GROUP BY before, state, task_id, old_queue_id, queue_id, old_share_id, share_id, old_requirement_id,
+                 requirement_id, assignment_id) AS k;
+
+    SELECT k.example AS id, k.before, k.state INTO bad FROM unnest(kinds) k
+        WHERE NOT EXISTS (SELECT FROM job_way w WHERE w.before = k.before AND w.state = k.state) LIMIT 1;
+    IF FOUND THEN
+        RAISE EXCEPTION 'job % cannot go from % to %', bad.id, bad.before, bad.state
+            USING ERRCODE = 'check_violation';
+    END IF;
+
+    SELECT bool_or(before = 'defined') AS were_defined, bool_or(state = 'defined') AS are_defined,
+           bool_or(before = 'activated') AS were_activated, bool_or(state = 'activated') AS are_activated,
+           bool_or(before = 'defined' AND state IN ('assigned', 'activated')) AS placed,
+           bool_or(before = 'defined' AND state = 'activated') AS went_through,
+           bool_or(before IN ('sent', 'starting', 'running', 'holding')
+                   AND state NOT IN ('sent', 'starting', 'running', 'holding')) AS left_slots,
+           bool_or(state IN ('finished', 'failed', 'cancelled', 'closed')) AS ended
+        INTO has FROM unnest(kinds);
+
+    IF has.placed OR has.are_activated THEN
+        SELECT k.example AS id, k.queue_id INTO bad FROM unnest(kinds) k
+            WHERE k.state IN ('assigned', 'activated')
+              AND (NOT EXISTS (SELECT FROM queue WHERE id = k.queue_id)
+                   OR k.assignment_id IS NOT NULL
+                  AND NOT EXISTS (SELECT FROM assignment WHERE id = k.assignment_id AND queue_id IS NOT NULL)) LIMIT 1;
+        IF FOUND THEN
+            RAISE EXCEPTION 'job % cannot be at queue %: there is no such queue, or no such decision', bad.id,
+                bad.queue_id USING ERRCODE = 'foreign_key_violation';
+        END IF;
+    END IF;
+    IF has.are_activated THEN
+        SELECT c.id, i.file_id INTO bad
+            FROM unnest(changes) c JOIN job_input i ON i.job_id = c.id JOIN queue q ON q.id = c.queue_id
+            WHERE c.state = 'activated' AND NOT EXISTS (
+                SELECT FROM replica r WHERE r.file_id = i.file_id AND r.storage_id = q.storage_id) LIMIT 1;
+        IF FOUND THEN
+            RAISE EXCEPTION 'job % cannot be activated: file % has no verified replica at its queue''s storage',
+                bad.id, bad.file_id USING ERRCODE = 'check_violation';
+        END IF;
+    END IF;
+
+    IF has.went_through THEN
+        INSERT INTO event (task_id, job_id, before, state, actor, reason)
+            SELECT c.task_id, c.id, c.before, 'assigned', c.actor, coalesce(a.reason, c.reason)
+            FROM unnest(changes) c LEFT JOIN assignment a ON a.id = c.assignment_id
+            WHERE c.before = 'defined' AND c.state = 'activated';
+    END IF;
+    INSERT INTO event (task_id, job_id, before, state, actor, reason)
+        SELECT task_id, id, CASE WHEN before = 'defined' AND state = 'activated' THEN 'assigned' ELSE before END,
+               state, actor, reason
+        FROM unnest(changes);
+
+    INSERT INTO job_count (task_id, queue_id, share_id, state, jobs, events, cores)
+        SELECT task_id, queue_id, share_id, state, sum(jobs), sum(change.events), sum(jobs * r.cores) FROM (
+            SELECT task_id, old_queue_id AS queue_id, old_share_id AS share_id, old_requirement_id AS requirement_id,
+                   before AS state, -jobs AS jobs, -old_events AS events FROM unnest(kinds)
+            UNION ALL
+            SELECT task_id, queue_id, share_id, requirement_id, state, jobs, events FROM unnest(kinds)
+        ) AS change JOIN requirement r ON r.id = change.requirement_id
+        GROUP BY task_id, queue_id, share_id, state;
+
+    IF has.left_slots THEN
+        INSERT INTO work_done (day, owner, group_name, share_id, queue_id, state, jobs, core_s)
+            SELECT (now() AT TIME ZONE 'UTC')::date, t.owner, t.group_name, c.share_id, c.queue_id, c.state, count(*),
+                   sum(r.cores * extract(epoch FROM now() - c.started_at))
+            FROM unnest(changes) c JOIN task t ON t.id = c.task_id JOIN requirement r ON r.id = c.requirement_id
+            WHERE c.before IN ('sent', 'starting', 'running', 'holding') AND c.started_at IS NOT NULL
+              AND c.state NOT IN ('sent', 'starting', 'running', 'holding')
+            GROUP BY t.owner, t.group_name, c.share_id, c.queue_id, c.state;
+        INSERT INTO run_end (queue_id, task_id, job_id, failed, exit_code, error)
+            SELECT queue_id, task_id, id, state = 'failed', exit_code,
+                   CASE WHEN state = 'failed' THEN left(coalesce(error, reason), 500) ELSE '' END
+            FROM unnest(changes)
+            WHERE before IN ('sent', 'starting', 'running', 'holding')
+              AND state IN ('finished', 'transferring', 'failed');
+    END IF;
+
+    IF has.were_defined THEN
+        DELETE FROM unplaced u USING unnest(changes) c WHERE u.job_id = c.id AND c.before = 'defined';
+    END IF;
+    IF has.were_activated THEN
+        DELETE FROM ready r USING unnest(changes) c WHERE r.job_id = c.id AND c.before = 'activated';
+    END IF;
+    IF has.are_defined THEN
+        INSERT INTO unplaced (job_id, task_id) SELECT id, task_id FROM unnest(changes) WHERE state = 'defined';
+    END IF;
+    IF has.are_activated THEN
+        INSERT INTO ready (job_id, queue_id, share_id, requirement_id, priority)
+            SELECT id, queue_id, share_id, requirement_id, priority FROM unnest(changes) WHERE state = 'activated';
+        PERFORM pg_notify('prodchain_ready', concat_ws(' ', queue_id, share_id, requirement_id)) FROM (
+            SELECT DISTINCT queue_id, share_id, requirement_id FROM unnest(kinds) WHERE state = 'activated') AS lanes;
+    END IF;
+    IF has.ended THEN
+        PERFORM pg_notify('prodchain_work', 'close');
+    END IF;
+    PERFORM pg_notify('prodchain_task', task_id::text) FROM (SELECT DISTINCT task_id FROM unnest(kinds)) AS tasks;
+    RETURN NULL;
+END $$;
+
+CREATE FUNCTION job_kept() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    RAISE EXCEPTION 'tasks, jobs and queues stay for ever under their numbers: no % of %', lower(TG_OP), TG_TABLE_NAME
+        USING ERRCODE = 'foreign_key_violation';
+END $$;
+
+CREATE TRIGGER task_kept BEFORE DELETE OR TRUNCATE OR UPDATE OF id ON task
+    FOR EACH STATEMENT EXECUTE FUNCTION job_kept();
+
+CREATE TRIGGER job_kept BEFORE DELETE OR TRUNCATE OR UPDATE OF id ON job
+    FOR EACH STATEMENT EXECUTE FUNCTION job_kept();
+
+CREATE TRIGGER queue_kept BEFORE DELETE OR TRUNCATE OR UPDATE OF id ON queue
+    FOR EACH STATEMENT EXECUTE FUNCTION job_kept();
+
+CREATE FUNCTION assignment_removed() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF EXISTS (SELECT FROM gone WHERE queue_id IS NOT NULL) THEN
+        RAISE EXCEPTION 'a decision for a queue stays: its jobs name it' USING ERRCODE = 'foreign_key_violation';
+    END IF;
+    RETURN NULL;
+END $$;
+
+CREATE TRIGGER assignment_removed AFTER DELETE ON assignment
+    REFERENCING OLD TABLE AS gone FOR EACH STATEMENT EXECUTE FUNCTION assignment_removed();
+
+ALTER TABLE job DROP CONSTRAINT job_task_id_fkey, DROP CONSTRAINT job_queue_id_fkey,
+    DROP CONSTRAINT job_assignment_id_fkey;
+
+ALTER TABLE unplaced DROP CONSTRAINT unplaced_job_id_fkey;
+
+INSERT INTO job_way (before, state) VALUES ('defined', 'activated');
