@@ -35,7 +35,7 @@ from prodchain.broker.recovery.rules import shipped
 from prodchain.broker.requests import TaskRequest
 from prodchain.broker.requirements import Requirement
 from prodchain.broker.settings import Settings
-from prodchain.catalog import badreplicas, datasets
+from prodchain.catalog import badreplicas, datasets, quotas
 from prodchain.catalog.names import parse_did
 from prodchain.pilot_agent.messages import Acquire, Update
 
@@ -215,6 +215,14 @@ class FullPlay(Play):
     async def quota(self, n: int) -> None:
         limits = ({"running": 1}, {"running": n}, {"queued": n}, {"core_hours": 0.0}, dict.fromkeys(LIMITED))[n % 5]
         await self.order(workquotas.set_limits, "user:ann", limits, "user:op")
+        await self.bytes_at_home(None if n % 3 else 100 * n)
+
+    async def bytes_at_home(self, limit: int | None) -> None:
+        home = await self.world.value("SELECT id FROM storage WHERE home")
+        if limit is None:
+            await inside(self.world.pool, quotas.remove, "ann", home, "op")
+        else:
+            await inside(self.world.pool, quotas.set, "ann", home, limit, "op")
 
     async def share(self, n: int) -> None:
         if n % 2:
@@ -329,6 +337,7 @@ class FullPlay(Play):
         for queue in QUEUES:
             await self.order(queue_orders.order, queue, QueueStatus.ONLINE, "user:op", "all is well")
         await self.order(workquotas.set_limits, "user:ann", dict.fromkeys(LIMITED), "user:op")
+        await self.bytes_at_home(None)
         await fill(self.world, GROWING, [], close=True)
         for n in range(len(REQUESTS)):
             await self.submit(n)

@@ -106,6 +106,16 @@ def test_groups_and_quotas_of_work(task: int, run: Run) -> None:
     ]
     assert run("quota", "set", "group:higgs", "--queued", "many").code == 2
     assert run("quota", "set", "group:higgs").code == run("quota", "set", "ada", "A-DISK").code == 2
+    ran = run("quota", "set", "group:higgs", "A-DISK", "0")
+    assert ran.err == "group:higgs has 0 B at A-DISK, 0 B are used\n"
+    shown = run("quota", "show", "group:higgs")
+    assert shown.out == "group:higgs\tA-DISK\t0\t0\t0\t0\n"
+    assert shown.err.startswith("quota of group:higgs: 0 B of 0 B at A-DISK are used; it goes on when")
+    for limit in (("A-DISK", "5kB"), ("--running", 5)):
+        refused = run("quota", "set", "group:higs", *limit)
+        assert (refused.code, "did you mean higgs?" in refused.err) == (3, True)
+    assert run("quota", "set", "group:higgs", "A-DISC", "5kB").code == 3
+    assert run("quota", "set", "user:*", "A-DISK", "5kB").code == 2
     run("quota", "set", "user:*", "--running", 10)
     assert run("quota", "show", "bob").out == "user:* (each user)\tcores in use\t10\t\t\n"
 

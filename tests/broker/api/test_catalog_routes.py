@@ -349,6 +349,12 @@ async def test_quotas_are_set_by_admins_and_read_by_all(data: Data) -> None:
     assert (quota["used_bytes"], quota["left_bytes"]) == (size, 1_000_000 - size)
     assert (await data.get("/api/quotas", owner="ann"))["items"] == [quota]
     assert (await data.post("/api/quotas", wish | {"limit_bytes": None}, data.admin))["limit_bytes"] is None
+    for name, answer in (
+        ("group:higgs", (404, "not-found", "there is no group higgs")),
+        ("user:*", (422, "bad-request", "there is no account user:* for bytes")),
+    ):
+        assert await data.refused("/api/quotas", wish | {"owner": name}, data.admin) == answer
+    assert (await data.refused("/api/quotas", wish | {"storage": "A-DISC"}, data.admin))[0] == 404
 
 
 async def test_a_storage_shows_what_it_holds_and_what_is_coming(data: Data) -> None:

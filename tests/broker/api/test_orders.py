@@ -138,6 +138,24 @@ async def test_a_submission_says_whose_group_it_is_not_and_what_its_quota_does(b
     assert [(each["subject"], each["running"]) for each in listed] == [("user:*", 0)]
 
 
+async def test_a_submission_says_that_its_group_has_no_room_where_it_goes(broker: Broker) -> None:
+    await task_of_group(broker)
+    admin, ann = await broker.token("admin", "root"), await broker.token("user", "ann")
+    quota = {"owner": "group:higgs", "storage": "A-DISK", "limit_bytes": 0}
+    assert (
+        (await broker.post("/api/quotas", quota, admin)).json()["stopped"].startswith("quota of group:higgs: 0 B of")
+    )
+    document = evgen(group="higgs", output="mc26.700009.Z.evgen.EVNT.v1").model_dump()
+    tried = (await broker.post("/api/tasks?dry_run=true", document, ann)).json()
+    assert tried["notice"].startswith("quota of group:higgs: 0 B of 0 B at A-DISK are used; it goes on when")
+    there = (await broker.post("/api/tasks?dry_run=true", document | {"destination": "B-DISK"}, ann)).json()
+    mine = (await broker.post("/api/tasks?dry_run=true", document | {"group": ""}, ann)).json()
+    assert there["notice"] == mine["notice"] == ""
+    assert (await broker.post("/api/tasks", document, ann)).json()["notice"] == tried["notice"]
+    [entry] = (await broker.get("/api/journal", object="group:higgs")).json()["items"]
+    assert entry["detail"]["changes"] == {"bytes at A-DISK": [None, 0]}
+
+
 async def test_a_withdrawn_token_opens_nothing(broker: Broker) -> None:
     admin, user = await broker.token("admin", "root"), await broker.token("user", "ann")
     assert (await broker.get("/api/tokens", user)).status_code == 403
