@@ -59,7 +59,12 @@ KNOWN = """
 SELECT f.id, f.scope, f.name, f.bytes, f.adler32, f.md5
 FROM unnest($1::text[], $2::text[]) AS wanted (scope, name) JOIN file f USING (scope, name)
 """
-LOCK = "SELECT count(*) FROM (SELECT FROM file WHERE id = ANY($1::bigint[]) ORDER BY id FOR NO KEY UPDATE) locked"
+# What this very transaction registered, nobody else sees before it ends: a lock would only be written down.
+LOCK = """
+SELECT count(*) FROM (
+    SELECT FROM file WHERE id = ANY($1::bigint[]) AND xmin <> pg_current_xact_id()::xid ORDER BY id FOR NO KEY UPDATE
+) locked
+"""
 
 
 async def register(conn: Connection, new: Sequence[NewFile]) -> list[int]:

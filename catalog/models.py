@@ -269,13 +269,13 @@ class File(SQLModel, table=True):
 
 
 class DatasetFile(SQLModel, table=True):
-    """A file's membership of a dataset."""
+    """A file's membership of a dataset. Triggers check that there are both, once for all rows of a statement."""
 
     __tablename__ = "dataset_file"
     __table_args__ = (Index("dataset_file_file", "file_id"),)
 
-    dataset_id: int = Field(sa_column=big_ref("dataset.id", primary=True))
-    file_id: int = Field(sa_column=big_ref("file.id", primary=True))
+    dataset_id: int = Field(sa_column=Column(BigInteger, primary_key=True))
+    file_id: int = Field(sa_column=Column(BigInteger, primary_key=True))
 
 
 class Replica(SQLModel, table=True):
@@ -283,14 +283,14 @@ class Replica(SQLModel, table=True):
 
     From ``tombstone_at`` on it may be deleted when space is wanted; if that is ``-infinity`` (its file is in no
     dataset), in any case. ``mismatches`` counts copies from it that came out wrong: at two it is bad. A trigger
-    checks that there is such a storage, once for all copies of a statement.
+    checks that there are such a file and storage, once for all copies of a statement.
     """
 
     __table_args__ = (
         Index("replica_tombstone", "storage_id", "tombstone_at", postgresql_where=text("tombstone_at IS NOT NULL")),
     )
 
-    file_id: int = Field(sa_column=big_ref("file.id", primary=True))
+    file_id: int = Field(sa_column=Column(BigInteger, primary_key=True))
     storage_id: int = Field(sa_column=Column(SmallInteger, primary_key=True))
     tombstone_at: datetime | None = Field(default=None, sa_column=time_column(nullable=True))
     mismatches: int = Field(default=0, sa_type=SmallInteger, sa_column_kwargs={"server_default": "0"})

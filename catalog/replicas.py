@@ -6,12 +6,14 @@ from . import files, holds, hooks, queueing, recovery, subscriptions
 from . import garbage as rubbish
 from .connection import Connection
 
+# The files are locked: nobody else records copies of them meanwhile.
 INSERT = """
-INSERT INTO replica (file_id, storage_id) SELECT unnest($2::bigint[]), $1
-ON CONFLICT DO NOTHING
+INSERT INTO replica (file_id, storage_id)
+SELECT DISTINCT wanted.id, $1::smallint FROM unnest($2::bigint[]) AS wanted (id)
+WHERE NOT EXISTS (SELECT FROM replica r WHERE r.file_id = wanted.id AND r.storage_id = $1 OFFSET 0)
 RETURNING file_id
 """
-# The LATERAL keeps to the index, as in datasets.COUNT_REPLICAS.
+# The LATERAL keeps to the index, as in datasets.JOIN.
 COUNT = """
 INSERT INTO dataset_replica (dataset_id, storage_id, files, bytes)
 SELECT m.dataset_id, $1, count(*), sum(f.bytes)
