@@ -15,7 +15,7 @@ async def order(conn: Connection, name: str, status: QueueStatus, actor: str, re
         """
         SELECT q.id, q.status AS declared, h.ordered, coalesce(h.health, 'good') AS health,
                coalesce(h.reason, '') AS reason
-        FROM queue q LEFT JOIN queue_health h ON h.queue_id = q.id WHERE q.name = $1 FOR UPDATE OF q
+        FROM queue q LEFT JOIN queue_health h ON h.queue_id = q.id WHERE q.name = $1 FOR NO KEY UPDATE OF q
         """,
         name,
     )
