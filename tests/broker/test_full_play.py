@@ -102,7 +102,7 @@ async def test_all_of_it_at_the_same_time_breaks_nothing(world: World) -> None:
             try:
                 await MOVES[name](play, random.randrange(30))
             except asyncpg.PostgresError as error:
-                errors[f"{name}: {error!r}"] += 1
+                errors[f"{name}: {error!r} {vars(error)}"] += 1
             await asyncio.sleep(0)
 
     work = ("agent",) * 8 + AGENTS

@@ -59,19 +59,19 @@ WHERE state NOT IN ('failed', 'cancelled') GROUP BY task_id, number HAVING count
 UNION ALL
 SELECT 'a piece is registered once', m.dataset_id
 FROM task_output o JOIN dataset_file m ON m.dataset_id = o.dataset_id JOIN file f ON f.id = m.file_id
-GROUP BY m.dataset_id, substring(f.name FROM '[.]_([0-9]+)[.]root') HAVING count(*) > 1
+GROUP BY m.dataset_id, substring(f.name FROM '[.]_([0-9]+)[.]') HAVING count(*) > 1
 UNION ALL
 SELECT 'what is registered is made', coalesce(f.id, j.id)
 FROM (SELECT f.id, f.name, d.kind
       FROM task_output o JOIN dataset d ON d.id = o.dataset_id JOIN dataset_file m ON m.dataset_id = d.id
       JOIN file f ON f.id = m.file_id WHERE EXISTS (SELECT FROM replica r WHERE r.file_id = f.id)) f
 FULL JOIN (SELECT j.id, made ->> 'lfn' AS name, t.parent_id IS NULL AND t.request -> 'merge' <> 'null' AS passing
-           FROM job j JOIN task t ON t.id = j.task_id CROSS JOIN jsonb_array_elements(j.spec -> 'outputs') AS made
+           FROM job j JOIN task t ON t.id = j.task_id CROSS JOIN json_array_elements(j.spec -> 'outputs') AS made
            WHERE j.state IN ('transferring', 'finished') AND t.step <> 'canary') j USING (name)
 WHERE (f.id IS NULL AND NOT j.passing) OR (j.id IS NULL AND f.kind <> 'log')
 UNION ALL
 SELECT 'a finished output is at its destination', j.id
-FROM job j JOIN task t ON t.id = j.task_id CROSS JOIN jsonb_array_elements(j.spec -> 'outputs') AS made
+FROM job j JOIN task t ON t.id = j.task_id CROSS JOIN json_array_elements(j.spec -> 'outputs') AS made
 JOIN file f ON f.name = made ->> 'lfn'
 WHERE j.state = 'finished' AND NOT EXISTS (
     SELECT FROM replica r WHERE r.file_id = f.id AND r.storage_id = t.destination_id)
