@@ -1,18 +1,18 @@
 """Jobs on their way to queues: what they need, and what the pilot gets when a site is chosen."""
 
+import json
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from prodchain.catalog.names import Did, file_name, parse_did, url_of
-from prodchain.pilot_agent.messages import Input, JobSpec, Output
+from prodchain.catalog.names import Did, file_name, parse_did, path_of, url_prefix
+from prodchain.pilot_agent.messages import Input
 
 from .brokerage.facts import Files, Need
 from .models import Task
 from .requests import TaskRequest
-from .requirements import NEEDS
-from .splitting import Work
+from .requirements import Requirement
 
 PATIENCE = 4
 """Leases after which a pilot that cannot reach the broker gives its job up; till then the broker's word counts."""
@@ -27,7 +27,7 @@ class Pace(NamedTuple):
 
 @dataclass(frozen=True)
 class Bunch:
-    """Jobs of one task on their way to queues, with what each needs of a slot (``requirement``).
+    """Jobs of one task on their way to queues, and what they need of a slot by the number of the requirement.
 
     ``inputs`` by job: its files, each with the storages that have it. ``outputs`` by role: names of datasets.
     """
@@ -35,6 +35,7 @@ class Bunch:
     task: int
     request: TaskRequest
     jobs: Mapping[int, Any]
+    requirements: Mapping[int, Requirement]
     inputs: Mapping[int, list[dict[str, Any]]]
     outputs: Mapping[str, str]
     pace: Pace
@@ -47,26 +48,18 @@ class Bunch:
         """
         alike: dict[Any, list[int]] = defaultdict(list)
         for job, row in self.jobs.items():
-            sizes: dict[tuple[int, ...], list[int]] = defaultdict(lambda: [0, 0])
-            for file in self.inputs.get(job, []):
-                size = sizes[tuple(file["storages"])]
-                size[0] += 1
-                size[1] += file["bytes"]
-            shape = tuple(
-                (at, files.bit_length(), bytes_.bit_length()) for at, (files, bytes_) in sorted(sizes.items())
-            )
-            alike[row["requirement_id"], tuple(row["avoid"]), shape].append(job)
-        return [self._need(task, jobs) for jobs in alike.values()]
+            shape = _shape(self.inputs[job]) if job in self.inputs else ()
+            alike[row["requirement_id"], tuple(row["avoid"] or ()), shape].append(job)
+        return [self._need(task, jobs, *kind[:2]) for kind, jobs in alike.items()]
 
-    def _need(self, task: Task, jobs: list[int]) -> Need:
+    def _need(self, task: Task, jobs: list[int], requirement: int, avoid: tuple[int, ...]) -> Need:
         files = {file["id"]: file for job in jobs for file in self.inputs.get(job, [])}
         groups: dict[tuple[int, ...], list[int]] = defaultdict(list)
         for file in files.values():
             groups[tuple(file["storages"])].append(file["bytes"])
-        first = self.jobs[jobs[0]]
         return Need(
             jobs=tuple(jobs),
-            **{name: first[name] for name in NEEDS} | {"software": tuple(first["software"])},
+            **vars(self.requirements[requirement]),
             inputs=tuple(Files(at, len(sizes), sum(sizes)) for at, sizes in sorted(groups.items())),
             task=self.task,
             owner=task.owner,
@@ -75,42 +68,60 @@ class Bunch:
             priority=task.priority,
             share=task.share_id,
             sites=tuple(self.request.sites),
-            avoid=tuple(first["avoid"]),
+            avoid=avoid,
         )
 
-    def spec(self, job: int, storage_url: str) -> JobSpec:
-        """What the pilot gets, with the URLs of the chosen site's storage."""
-        row = self.jobs[job]
-        work = Work.load(row["work"])
-        files = {file["id"]: file for file in self.inputs.get(job, [])}
-        lfns = {role: file_name(name, work.number, row["attempt"]) for role, name in self.outputs.items()}
+    def specs(self, jobs: Sequence[int], storage_url: str) -> Iterator[str]:
+        """What the pilots get (pilot_agent.messages.JobSpec), with the URLs of the chosen site's storage.
+
+        As text, of which all but the numbers of a job is written once: jobs come by the hundred thousand. Names of
+        files need no quoting (catalog.names).
+        """
+        command = json.dumps(self.request.command, ensure_ascii=False)
+        prefix = url_prefix(storage_url)
+        quoted = json.dumps(prefix)[1:-1]
         scope = parse_did(self.request.output).scope
-        fields = self._fields(work, files) | {role or "output": lfn for role, lfn in lfns.items()}
-        return JobSpec(
-            job=job,
-            task=self.task,
-            attempt=row["attempt"],
-            command=[word.format(**fields) for word in self.request.command],
-            inputs=[
-                Input(f["name"], url_of(storage_url, Did(f["scope"], f["name"])), f["bytes"], f["adler32"])
-                for f in files.values()
-            ],
-            outputs=[Output(lfn, url_of(storage_url, Did(scope, lfn))) for lfn in lfns.values()],
-            walltime_s=row["walltime_s"],
-            heartbeat_s=self.pace.heartbeat_s,
-            lease_s=self.pace.lease_s * PATIENCE,
-        )
+        contact = f'"heartbeat_s": {self.pace.heartbeat_s}, "lease_s": {self.pace.lease_s * PATIENCE}'
+        for job in jobs:
+            row = self.jobs[job]
+            work, attempt = row["work"], row["attempt"]
+            files = {file["id"]: file for file in self.inputs[job]} if job in self.inputs else {}
+            lfns = {role or "output": file_name(name, work["number"], attempt) for role, name in self.outputs.items()}
+            outputs = [f'{{"lfn": "{n}", "url": "{quoted}{path_of(Did(scope, n))}"}}' for n in lfns.values()]
+            yield (
+                f'{{"job": {job}, "task": {self.task}, "attempt": {attempt},'
+                f' "command": {command.format_map(self._fields(work, files) | lfns)},'
+                f' "inputs": {json.dumps([_input(file, prefix) for file in files.values()]) if files else "[]"},'
+                f' "outputs": [{", ".join(outputs)}],'
+                f' "walltime_s": {self.requirements[row["requirement_id"]].walltime_s}, {contact}}}'
+            )
 
-    def _fields(self, work: Work, files: Mapping[int, Any]) -> dict[str, str | int]:
+    def _fields(self, work: Mapping[str, Any], files: Mapping[int, Any]) -> dict[str, str | int]:
         """What the fields of the command stand for; the files in the order that ``skip`` counts through."""
-        return {
+        fields = {
             # -1 means all: how many events a file has may be unknown.
-            "events": work.events or -1,
-            "skip": work.skip,
-            "first_event": work.first_event,
-            "seed": work.seed,
-            "job_seed": self.request.seed + work.number,
-            "number": work.number,
-            "inputs": ",".join(files[file]["name"] for file in work.files),
-            **{name: ",".join(files[file]["name"] for file in some) for name, some in work.secondary.items()},
+            "events": work["events"] or -1,
+            "skip": work["skip"],
+            "first_event": work["first_event"],
+            "seed": work["seed"],
+            "job_seed": self.request.seed + work["number"],
+            "number": work["number"],
+            "inputs": ",".join([files[file]["name"] for file in work["files"]]),
         }
+        for name, some in work.get("secondary", {}).items():
+            fields[name] = ",".join([files[file]["name"] for file in some])
+        return fields
+
+
+def _shape(files: Sequence[Mapping[str, Any]]) -> tuple[Any, ...]:
+    sizes: dict[tuple[int, ...], list[int]] = defaultdict(lambda: [0, 0])
+    for file in files:
+        size = sizes[tuple(file["storages"])]
+        size[0] += 1
+        size[1] += file["bytes"]
+    return tuple((at, number.bit_length(), bytes_.bit_length()) for at, (number, bytes_) in sorted(sizes.items()))
+
+
+def _input(file: Mapping[str, Any], prefix: str) -> dict[str, Any]:
+    url = prefix + path_of(Did(file["scope"], file["name"]))
+    return vars(Input(file["name"], url, file["bytes"], file["adler32"]))

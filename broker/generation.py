@@ -113,8 +113,8 @@ async def waits_for(conn: Connection, task: Task) -> str | None:
 
 async def generate(conn: Connection, task_id: int) -> int:
     """Make the jobs that the task's input allows now; returns their number. One transaction of the caller."""
-    task = await get(conn, task_id, lock=True)
-    if task.state not in OPEN or task.generated or task.ending or task.throttled:
+    task = await _kept(conn, task_id)
+    if task is None or task.state not in OPEN or task.generated or task.ending or task.throttled:
         return 0
     ask = ask_of(task)
     if task.state == TaskState.REGISTERED:
@@ -137,6 +137,18 @@ async def generate(conn: Connection, task_id: int) -> int:
     if made.generated:
         await wake(conn, "close")
     return len(made.works)
+
+
+async def _kept(conn: Connection, task_id: int) -> Task | None:
+    """The task, kept to this transaction; none if another one makes its jobs.
+
+    Without input its jobs are made while those before them are placed, which only its row's last update waits for;
+    with input pieces that are not placed yet may be changed (standins).
+    """
+    if not await conn.fetchval("SELECT pg_try_advisory_xact_lock(hashtext($1))", f"prodchain generate {task_id}"):
+        return None
+    row = await conn.fetchrow("SELECT * FROM task WHERE id = $1 AND input_id IS NULL FOR SHARE", task_id)
+    return Task.model_validate(dict(row)) if row else await get(conn, task_id, lock=True)
 
 
 async def _make(conn: Connection, task: Task, ask: TaskRequest) -> _Made:

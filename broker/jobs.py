@@ -96,8 +96,8 @@ async def define(conn: Connection, kind: Kind, works: Sequence[tuple[Work, int]]
         WITH made AS (
             INSERT INTO job (task_id, number, attempt, priority, events, work, actor, reason,
                              share_id, requirement_id, scout, avoid, spared)
-            SELECT $1, number, attempt, $2, new.events, work, $3, $4, t.share_id, $9, $10, $11, $12
-            FROM unnest($5::int[], $6::int[], $7::bigint[], $8::jsonb[]) AS new (number, attempt, events, work)
+            SELECT $1, number, attempt, $2, new.events, work::jsonb, $3, $4, t.share_id, $9, $10, $11, $12
+            FROM unnest($5::int[], $6::int[], $7::bigint[], $8::text[]) AS new (number, attempt, events, work)
             JOIN task t ON t.id = $1
             RETURNING id, number
         )
@@ -111,7 +111,7 @@ async def define(conn: Connection, kind: Kind, works: Sequence[tuple[Work, int]]
         [work.number for work, _ in works],
         [attempt for _, attempt in works],
         [work.events for work, _ in works],
-        [work.document() for work, _ in works],
+        [work.text() for work, _ in works],
         kind.requirement,
         kind.scout,
         list(kind.avoid),

@@ -8,9 +8,8 @@ from typing import Any, NamedTuple
 from prodchain.catalog import datasets, files, holds, subscriptions
 from prodchain.catalog.models import DatasetKind
 from prodchain.catalog.names import Did, dispatch_name, parse_did
-from prodchain.pilot_agent.messages import encode
 
-from . import workquotas
+from . import requirements, workquotas
 from .asks import ask_of
 from .brokerage import plugins
 from .brokerage.decide import decide
@@ -24,7 +23,7 @@ from .models import Task
 from .offers import offers
 from .states import TaskState
 
-BUNCH = 1000
+BUNCH = 5000
 """Jobs of one task placed in one transaction."""
 DISPATCH_FILES = 500
 """Files of a dispatch dataset: few enough that its progress says something, and that it is over soon."""
@@ -152,15 +151,16 @@ async def bunch_of(conn: Connection, task: Task, ids: Sequence[int], pace: Pace)
     """Jobs of the task as the brokerage sees them."""
     rows = await conn.fetch(
         """
-        SELECT j.id, j.number, j.attempt, j.work, j.requirement_id, j.avoid,
-               r.cores, r.memory_mb, r.walltime_s, r.scratch_mb, r.gpus, r.architecture, r.software
-        FROM job j JOIN requirement r ON r.id = j.requirement_id WHERE j.id = ANY($1) ORDER BY j.id
+        SELECT id, attempt, work, requirement_id, nullif(avoid, '[]') AS avoid
+        FROM job WHERE id = ANY($1) ORDER BY id
         """,
         ids,
     )
     inputs = await _inputs(conn, ids) if rows else {}
+    needs = await requirements.get_many(conn, {row["requirement_id"] for row in rows})
+    jobs = {row["id"]: row for row in rows}
     assert task.id is not None
-    return Bunch(task.id, ask_of(task), {row["id"]: row for row in rows}, inputs, await _outputs(conn, task), pace)
+    return Bunch(task.id, ask_of(task), jobs, needs, inputs, await _outputs(conn, task), pace)
 
 
 async def _outputs(conn: Connection, task: Task) -> dict[str, str]:
@@ -195,18 +195,6 @@ async def _assign(conn: Connection, bunch: Bunch, decision: Decision, assignment
         "SELECT s.id, s.name, s.url FROM queue q JOIN storage s ON s.id = q.storage_id WHERE q.id = $1",
         decision.queue,
     )
-    await conn.execute(
-        """
-        UPDATE job j SET state = 'assigned', queue_id = $1, assignment_id = $2, spec = new.spec, actor = 'brokerage',
-               reason = $3, changed_at = now()
-        FROM unnest($4::bigint[], $5::json[]) AS new (id, spec) WHERE j.id = new.id
-        """,
-        decision.queue,
-        assignment,
-        decision.reason,
-        list(decision.jobs),
-        [encode(bunch.spec(job, storage["url"])) for job in decision.jobs],
-    )
     waits = []
     for jobs, dispatch in await _dispatch(conn, bunch, decision, assignment, storage["id"]):
         waits += [
@@ -214,14 +202,23 @@ async def _assign(conn: Connection, bunch: Bunch, decision: Decision, assignment
             for job in jobs
         ]
     missing = await holds.place_many(conn, waits)
+    # One row version for each job: where nothing is missing, its story has been assigned and activated all the same.
     await conn.execute(
         """
-        UPDATE job SET state = 'activated', actor = 'brokerage', reason = 'all inputs are at ' || $2,
-               changed_at = now()
-        WHERE id = ANY($1) AND state = 'assigned'
+        UPDATE job j SET state = CASE WHEN new.waits THEN 'assigned' ELSE 'activated' END,
+               reason = CASE WHEN new.waits THEN $3 ELSE 'all inputs are at ' || $4 END,
+               queue_id = $1, assignment_id = $2, spec = new.spec::json, actor = 'brokerage', changed_at = now()
+        FROM unnest($5::bigint[], $6::bool[], $7::text[]) AS new (id, waits, spec) WHERE j.id = new.id
         """,
-        [job for job in decision.jobs if missing.get(release_holder(job), 0) == 0],
+        decision.queue,
+        assignment,
+        decision.reason,
         storage["name"],
+        decision.jobs,
+        [missing.get(release_holder(job), 0) > 0 for job in decision.jobs]
+        if missing
+        else [False] * len(decision.jobs),
+        list(bunch.specs(decision.jobs, storage["url"])),
     )
 
 

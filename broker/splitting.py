@@ -1,5 +1,6 @@
 """How work is cut into jobs: pure functions, every event (or file) in exactly one piece."""
 
+import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby, islice
@@ -30,17 +31,13 @@ class Work:
         beside = {name: tuple(files) for name, files in document.get("secondary", {}).items()}
         return cls(**{**document, "files": tuple(document["files"]), "secondary": beside})
 
-    def document(self) -> dict[str, Any]:
-        """As it is stored; ``load`` takes it."""
-        return {
-            "number": self.number,
-            "events": self.events,
-            "seed": self.seed,
-            "first_event": self.first_event,
-            "skip": self.skip,
-            "files": self.files,
-            **({"secondary": self.secondary} if self.secondary else {}),
-        }
+    def text(self) -> str:
+        """As it is stored, in JSON; ``load`` takes what it says. Written out: jobs come by the hundred thousand."""
+        beside = f', "secondary": {json.dumps(self.secondary)}' if self.secondary else ""
+        return (
+            f'{{"number": {self.number}, "events": {self.events}, "seed": {self.seed},'
+            f' "first_event": {self.first_event}, "skip": {self.skip}, "files": {list(self.files)}{beside}}}'
+        )
 
     @property
     def reads(self) -> set[int]:

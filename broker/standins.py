@@ -34,7 +34,9 @@ _READERS = """
 SELECT j.id, j.work FROM job_input i JOIN job j ON j.id = i.job_id
 WHERE i.file_id = $2 AND j.task_id = $1 AND j.state <> ALL($3) ORDER BY j.id
 """
-_WORK = "UPDATE job j SET work = n.work FROM unnest($1::bigint[], $2::jsonb[]) AS n (id, work) WHERE j.id = n.id"
+_WORK = (
+    "UPDATE job j SET work = n.work::jsonb FROM unnest($1::bigint[], $2::text[]) AS n (id, work) WHERE j.id = n.id"
+)
 _INPUT = "UPDATE job_input SET file_id = $3 WHERE job_id = ANY($1) AND file_id = $2"
 
 
@@ -72,5 +74,5 @@ async def _read_instead(conn: Connection, task_id: int, old: int, new: int) -> N
         for job, work in works.items()
         if states[job] not in MADE
     }
-    await conn.execute(_WORK, list(changed), [work.document() for work in changed.values()])
+    await conn.execute(_WORK, list(changed), [work.text() for work in changed.values()])
     await conn.execute(_INPUT, [job for job in changed if states[job] in WAITING], old, new)
