@@ -58,7 +58,10 @@ def show_items(items: Iterable[Document], columns: Sequence[Column], more: More 
         shown = list(items)
         show_json({"items": shown} | ({"next": more()} if more else {}))
     elif on_terminal():
-        draw_table(list(items), columns)
+        if found := list(items):
+            draw_table(found, columns)
+        else:
+            say("there is none")
     else:
         for item in items:
             print("\t".join(exact(column.of(item), column.kind) for column in columns))

@@ -14,7 +14,7 @@ app = typer.Typer(
     help="Look at wishes for copies, end them.\n\nExamples:\n  prodchain subscription ls --state active"
 )
 
-COLUMNS = (
+DETAILS = (
     Column("id", "id"),
     Column("dataset", lambda each: short_name(each["dataset"])),
     Column("at", "storage"),
@@ -26,6 +26,7 @@ COLUMNS = (
     Column("expires", "expires_at", Kind.TIME),
     Column("last error", "error"),
 )
+COLUMNS = tuple(each for each in DETAILS if each.title not in ("bytes missing", "owner", "expires"))
 SUMMARY = (
     Column("kind", "kind"),
     Column("active", "active", Kind.NUMBER),
@@ -42,6 +43,9 @@ def ls(
     state: Annotated[str | None, typer.Option(help="Only in this state, as in active.")] = None,
     owner: Annotated[str | None, typer.Option(help="Only of this owner.")] = None,
     limit: Annotated[int, typer.Option(min=1, help="At most so many.")] = 100,
+    long: Annotated[
+        bool, typer.Option("-l", "--long", help="Also bytes that are missing, owner, and when it expires.")
+    ] = False,
 ) -> None:
     """List wishes, newest first, with how much is there and what fails.
 
@@ -50,7 +54,8 @@ def ls(
       prodchain subscription ls --dataset NAME
     """
     with chosen().client() as client:
-        show_items(client.subscriptions(dataset=dataset, at=at, state=state, owner=owner, limit=limit), COLUMNS)
+        found = client.subscriptions(dataset=dataset, at=at, state=state, owner=owner, limit=limit)
+        show_items(found, DETAILS if long else COLUMNS)
 
 
 @app.command()

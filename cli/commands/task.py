@@ -16,6 +16,7 @@ from ..output import Column, say, show_item, show_items, show_json
 from ..reasons import At, moment_of, show_decisions, show_why
 from ..values import Kind, size, span
 from . import task_orders
+from .ls import short_name
 
 app = typer.Typer(help="Submit tasks, look at them, steer them.\n\nExamples:\n  prodchain task why 10000001")
 
@@ -33,7 +34,7 @@ COLUMNS = (
     Column("events", _events),
     Column("jobs", "jobs"),
     Column("changed", "changed_at", Kind.TIME),
-    Column("output", "output"),
+    Column("output", lambda task: short_name(task["output"])),
 )
 LINES = (
     Column("task", "id"),

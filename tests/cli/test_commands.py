@@ -185,6 +185,20 @@ def test_sites_queues_and_pilots_are_listed(other_end: Broker, run: Run) -> None
     assert [line.split("\t")[0] for line in run("pilot", "ls", "--all").out.splitlines()] == ["p1", "p0"]
 
 
+def test_the_list_of_queues_fits_100_columns(
+    other_end: Broker, run: Run, terminal: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "100")
+    out = run("queue", "ls").out.splitlines()
+    assert out[0].split() == ["name", "status", "slots", "pilots", "jobs", "reason"]
+    assert len(out) == 2, "nothing is folded"
+    assert "storage" in run("queue", "ls", "-l").out.splitlines()[0].split()
+
+
+def test_a_list_without_anything_says_so_to_a_person(other_end: Broker, run: Run, terminal: None) -> None:
+    assert run("transfer", "ls") == (0, "", "there is none\n")
+
+
 def test_a_site_is_shown_with_its_storages_and_queues(other_end: Broker, run: Run, terminal: None) -> None:
     out = run("site", "show", "SITE-A").out
     assert "file:/a" in out

@@ -19,7 +19,7 @@ from .other_end import NOW, TASK, Broker
 def test_in_a_pipe_a_list_is_tab_separated_lines_with_raw_values(other_end: Broker, run: Run) -> None:
     ran = run("task", "ls")
     assert ran.out.splitlines() == [
-        f"{TASK}\tsim\trunning\t300/400\trunning=1,finished=3\t2026-01-02T03:04:05.000Z\tmc:mc.1.Z.sim.HITS.v1"
+        f"{TASK}\tsim\trunning\t300/400\trunning=1,finished=3\t2026-01-02T03:04:05.000Z\tmc.1.Z.sim.HITS.v1"
     ]
     assert ran.err == ""
 
