@@ -18,6 +18,7 @@ from .connections import connection
 from .database import Connection, Pool
 from .errors import WrongState
 from .reading import in_thread
+from .storage_views import named
 from .task_views import View
 
 AT_ONCE = 4
@@ -132,6 +133,8 @@ async def _plan(conn: Connection, upload: Upload, owner: str) -> tuple[View, int
     """Where each file goes, the storage, and the account that it is on."""
     did, new = upload.did(), upload.new_files()
     account = await _account(conn, did, upload.kind, owner, [file.did.name for file in new])
+    if upload.storage is not None:
+        await named(conn, upload.storage)
     target = await conn.fetchrow(
         "SELECT id, name, url, writable FROM storage WHERE name = $1 OR ($1::text IS NULL AND home)", upload.storage
     )
@@ -140,7 +143,7 @@ async def _plan(conn: Connection, upload: Upload, owner: str) -> tuple[View, int
         raise BadStorage(
             f"{what} is not writable" if target else f"there is no {what}",
             object=what,
-            hint="GET /api/storages lists the storages",
+            hint="`prodchain storage ls` lists the storages",
         )
     rows = await conn.fetch(_PRESENT, did.scope, [file.did.name for file in new], target["id"])
     known = {row["name"]: row for row in rows}

@@ -211,7 +211,7 @@ async def quotas(
         limit + 1,
     )
     if subject is not None and subject.startswith("group:") and not rows:
-        await groups.group(conn, subject.removeprefix("group:"))  # NotFound: it may be a misspelt name
+        await groups.refuse_unknown(conn, subject.removeprefix("group:"))
     now = await today(conn)
     views = [await _view(conn, Limits(**dict(row)), now) for row in rows[:limit]]
     return views, views[-1]["subject"] if len(rows) > limit else None

@@ -140,7 +140,7 @@ async def test_datasets_of_others_and_outputs_of_tasks_take_no_uploads(broker: B
 @pytest.mark.parametrize(
     ("changes", "status", "code"),
     [
-        ({"storage": "C-DISK"}, 409, "bad-storage"),
+        ({"storage": "C-DISK"}, 404, "not-found"),
         ({"dataset": "no name"}, 400, "bad-name"),
         ({"kind": "dispatch"}, 422, "bad-request"),
         ({"files": []}, 422, "bad-request"),
