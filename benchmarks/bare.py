@@ -10,6 +10,7 @@ from typing import Any
 
 import uvicorn
 
+from prodchain.broker.corked import CorkedProtocol
 from prodchain.broker.database import Pool, connect
 from prodchain.broker.matching.statements import GIVE
 
@@ -79,5 +80,12 @@ if __name__ == "__main__":
     app = Bare(int(sys.argv[1]))
     port = int(os.environ["PRODCHAIN_PORT"])
     uvicorn.run(
-        app, host="127.0.0.1", port=port, loop="uvloop", http="httptools", access_log=False, log_level="warning"
+        app,
+        host="127.0.0.1",
+        port=port,
+        loop="uvloop",
+        http=CorkedProtocol,
+        proxy_headers=False,
+        access_log=False,
+        log_level="warning",
     )

@@ -5,6 +5,7 @@ scanners for leaked secrets find it. ``Tokens`` remembers what it found for a fe
 costs no look-up, and a withdrawn token dies within that time.
 """
 
+import asyncio
 import hashlib
 import secrets
 import time
@@ -123,6 +124,8 @@ class Tokens:
         self._pool = pool
         self._remembered_s = remembered_s
         self._remembered: dict[str, tuple[float, Caller]] = {}
+        self._looking: dict[str, asyncio.Task[Caller]] = {}
+        """What is looked up at this moment: many pilots bring the same token at once."""
 
     async def check(self, token: str | None) -> Caller:
         """The caller; raises TokenMissing, TokenUnknown or TokenExpired."""
@@ -135,8 +138,7 @@ class Tokens:
         key = hash_of(token[:LONGEST])
         until, caller = self._remembered.get(key, (0.0, None))
         if caller is None or until < time.monotonic():
-            caller = await self._find(key)
-            self._remember(key, caller)
+            caller = await self._look_up(key)
         if caller.expires_at <= datetime.now(UTC):
             raise TokenExpired(
                 f"the token of {caller.subject} expired at {caller.expires_at:%Y-%m-%d %H:%M:%S} UTC",
@@ -144,6 +146,18 @@ class Tokens:
                 hint="get a new one: an admin issues it by POST /api/tokens",
             )
         return caller
+
+    async def _look_up(self, key: str) -> Caller:
+        looking = self._looking.get(key)
+        if looking is None:
+            looking = self._looking[key] = asyncio.create_task(self._find(key))
+            looking.add_done_callback(lambda done: self._found(key, done))
+        return await asyncio.shield(looking)
+
+    def _found(self, key: str, done: "asyncio.Task[Caller]") -> None:
+        del self._looking[key]
+        if not done.cancelled() and done.exception() is None:
+            self._remember(key, done.result())
 
     async def _find(self, key: str) -> Caller:
         async with connection(self._pool) as conn:

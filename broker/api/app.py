@@ -49,7 +49,7 @@ from . import (
 )
 from .documents import Problem
 from .envelope import Envelope
-from .hot import Front
+from .hot import HotApp
 from .parameters import known_query_only
 from .parts import Parts
 from .policies import PUBLIC, READER
@@ -83,7 +83,7 @@ PARTS = (
 )
 
 
-def create_app(settings: Settings, pool: Pool) -> FastAPI:
+def create_app(settings: Settings, pool: Pool) -> HotApp:
     """The server's application over a pool, which stays the caller's to close."""
 
     @asynccontextmanager
@@ -110,7 +110,7 @@ def create_app(settings: Settings, pool: Pool) -> FastAPI:
             await parts.dispatcher.stop()
 
     # The framework's own pages of documentation load scripts from elsewhere, so there are none.
-    app = FastAPI(
+    app = HotApp(
         title="prodchain",
         version=operations.VERSION,
         description=DESCRIPTION,
@@ -124,7 +124,7 @@ def create_app(settings: Settings, pool: Pool) -> FastAPI:
     app.include_router(assets(), dependencies=[PUBLIC])
     app.add_middleware(Envelope)
     problems.install(app)
-    app.add_middleware(Front, routes=pilot.HOT, handlers=app.exception_handlers)
+    app.hot = pilot.HOT
     return app
 
 

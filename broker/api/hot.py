@@ -1,7 +1,7 @@
 """Routes that many thousand calls a second go to: declared as any other, served without the framework.
 
-A call's way: uvicorn, ``Front``, the route. The body is decoded by msgspec into the message that the endpoint names
-first, the policy is the very one that it declares, and what it returns are the bytes of the answer. Whatever is
+A call's way: uvicorn, ``HotApp``, the route. The policy is the very one that the endpoint declares, the body is
+decoded by msgspec into the message that it names first, and what it returns are the bytes of the answer. Whatever is
 refused goes the long way, through the envelope and the tables of problems.
 """
 
@@ -12,12 +12,12 @@ from collections.abc import Callable, Coroutine, Mapping
 from typing import Annotated, Any, TypeAlias, get_args, get_origin, get_type_hints
 
 import msgspec
-from fastapi import Request
+from fastapi import FastAPI, Request
 from fastapi.params import Depends
 from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 from starlette.middleware.exceptions import ExceptionMiddleware
-from starlette.types import ASGIApp, ExceptionHandler, Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ..errors import BadRequest
 from .envelope import LARGEST_BODY, Envelope
@@ -75,26 +75,22 @@ class HotRoute(APIRoute):
             raise BadRequest(f"the body is no JSON: {error}", object="request", hint=HINT) from None
 
 
-class Front:
-    """ASGI middleware before all others: calls of hot routes go straight to them."""
+class HotApp(FastAPI):
+    """Calls of its ``hot`` routes, by path, go past all that surrounds the others."""
 
-    def __init__(
-        self, app: ASGIApp, routes: Mapping[str, HotRoute], handlers: Mapping[Any, ExceptionHandler]
-    ) -> None:
-        self._app = app
-        self._routes = routes
-        self._handlers = handlers
+    hot: Mapping[str, HotRoute] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        route = self._routes.get(scope["path"]) if scope["type"] == "http" and scope["method"] == "POST" else None
+        route = self.hot.get(scope["path"]) if scope["type"] == "http" and scope["method"] == "POST" else None
         if route is None or scope["query_string"]:
-            await self._app(scope, receive, send)
+            await super().__call__(scope, receive, send)
             return
+        scope["app"] = self
         scope.setdefault("state", {})
         try:
             await route.serve(scope, receive, send)
         except Exception as error:
-            await Envelope(ExceptionMiddleware(_raising(error), self._handlers))(scope, receive, send)
+            await Envelope(ExceptionMiddleware(_raising(error), self.exception_handlers))(scope, receive, send)
 
 
 def _raising(error: Exception) -> ASGIApp:

@@ -1,5 +1,6 @@
 """Who calls: tokens are told by their hash, and each thing that can be wrong with one has its own error."""
 
+import asyncio
 from datetime import timedelta
 
 import pytest
@@ -89,3 +90,30 @@ async def test_pilots_need_a_queue_that_exists_and_others_have_none(world: World
         await issue(world, TokenKind.USER, "ann", queue="A-BATCH")
     with pytest.raises(NotFound):
         await issue(world, TokenKind.PILOT, "a", queue="C-BATCH")
+
+
+async def test_a_token_that_many_bring_at_once_is_looked_up_once(world: World) -> None:
+    token = await issue(world, TokenKind.PILOT, "a", queue="A-BATCH")
+    looked_up = 0
+
+    class Counting(Tokens):
+        async def _find(self, key: str) -> Caller:
+            nonlocal looked_up
+            looked_up += 1
+            return await super()._find(key)
+
+    book = Counting(world.pool)
+    callers = await asyncio.gather(*(book.check(token) for _ in range(50)))
+    assert {caller.subject for caller in callers} == {"a"}
+    assert looked_up == 1
+
+
+async def test_who_gives_up_takes_nobody_elses_look_up_away(world: World) -> None:
+    token = await issue(world, TokenKind.USER, "ann")
+    book = Tokens(world.pool)
+    first, second = asyncio.create_task(book.check(token)), asyncio.create_task(book.check(token))
+    await asyncio.sleep(0)
+    first.cancel()
+    assert (await second).subject == "ann"
+    with pytest.raises(asyncio.CancelledError):
+        await first
