@@ -72,7 +72,7 @@ class Agents:
 
     async def run(self) -> None:
         """Run all agents until ``stop``."""
-        listener = asyncio.create_task(listen(self._pool, "prodchain_work", self._heard, lambda: None))
+        listener = asyncio.create_task(listen(self._pool, "prodchain_work", self._heard))
         async with asyncio.TaskGroup() as group:
             group.create_task(self._loop("generate", self._each(generation.growing_tasks, generation.generate)))
             group.create_task(self._loop("place", self._each(self._placer.due, self._placer.place)))

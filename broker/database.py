@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Any
 
@@ -69,7 +69,7 @@ async def listen(
     pool: Pool,
     channel: str,
     heard: Callable[[str], None],
-    begin: Callable[[], None],
+    begin: Callable[[Connection], Awaitable[None]] | None = None,
     deaf: Callable[[], None] = lambda: None,
 ) -> None:
     """Pass on what is notified until cancelled; ``begin`` is called on each (re)connection, as news may be lost.
@@ -85,9 +85,12 @@ async def listen(
 
 
 async def _listen_until_lost(
-    conn: Connection, channel: str, heard: Callable[[str], None], begin: Callable[[], None]
+    conn: Connection,
+    channel: str,
+    heard: Callable[[str], None],
+    begin: Callable[[Connection], Awaitable[None]] | None,
 ) -> None:
-    """The listeners are taken back, or the pool would get a connection that it warns about."""
+    """The listeners and what ``begin`` locked are taken back, before the pool gets the connection."""
     lost = asyncio.Event()
 
     def ended(*_: object) -> None:
@@ -99,9 +102,11 @@ async def _listen_until_lost(
     conn.add_termination_listener(ended)
     await conn.add_listener(channel, told)
     try:
-        begin()
+        if begin:
+            await begin(conn)
         await lost.wait()
     finally:
         with suppress(*LOST):
             await conn.remove_listener(channel, told)
             conn.remove_termination_listener(ended)
+            await conn.execute("SELECT pg_advisory_unlock_all()")

@@ -9,6 +9,7 @@ BrokerError
   Unauthorized    no token, or one that is unknown or expired
   Forbidden       a good token that does not allow this
   Unavailable     the database or another part cannot be reached now
+  Busy            more requests than are served; to be repeated after a moment
 """
 
 from collections.abc import Iterable
@@ -77,4 +78,9 @@ class Forbidden(BrokerError):
 
 class Unavailable(BrokerError):
     code = "unavailable"
+    status = 503
+
+
+class Busy(BrokerError):
+    code = "busy"
     status = 503

@@ -10,8 +10,9 @@ import asyncpg
 
 from prodchain.pilot_agent.messages import Acquire, JobSpec, decode
 
+from ..connections import connection
 from ..database import Connection, Pool, listen
-from ..errors import BadRequest
+from ..errors import BadRequest, Busy
 from ..pilots import Pilots
 from ..texts import storable
 from . import statements
@@ -21,6 +22,8 @@ from .rounds import Asked, offer_of, serve, told
 from .statements import Queue, Standing
 
 BATCH = 256
+ASKING = 512
+"""Requests that are not parked, at once: who comes then is served sooner by coming again."""
 MAX_WAIT_S = 60.0
 NAME_BYTES = 500
 """Of pilots and requests, which an index has."""
@@ -28,8 +31,13 @@ READ_S = 1.0
 """How old shares, queues and the use of slots may be; what this server gives out counts at once."""
 RETRY_S = 10.0
 """When a pilot that does not wait may ask again."""
+STOPS = "the server stops"
+DOUBT_S = 1.0
+"""After that time jobs that another transaction had locked are looked at again: it may have been rolled back."""
 
 
+ANOTHER = (asyncpg.UniqueViolationError, asyncpg.DeadlockDetectedError)
+"""Another server gave a job to one of these requests just now, or gives jobs to several of them."""
 Gone: TypeAlias = Callable[[], Awaitable[object]]
 """Returns when the pilot has hung up."""
 
@@ -57,9 +65,8 @@ class _Wish:
     ask: Acquire
     answer: "asyncio.Future[list[str] | None]"
     """None: it is parked, and ``answer`` is a new one."""
-    parked: bool = False
-    tried: int = -1
-    """The news of its queue that it was last tried at."""
+    waits: bool = False
+    """Its pilot knows that it is parked."""
     fresh: bool = True
     """It may have been answered before it came here."""
     leaving: bool = False
@@ -69,46 +76,81 @@ class _Wish:
 class _Desk:
     """A queue's wishes; ``news`` counts the times that jobs became ready there, ``spent`` those that are used up."""
 
-    wishes: list[_Wish] = field(default_factory=list)
+    asking: list[_Wish] = field(default_factory=list)
+    parked: dict[_Wish, int] = field(default_factory=dict)
+    """With the news at which they were tried last, longest ago first."""
     news: int = 0
     spent: int = -1
     heads: Heads = field(default_factory=Heads)
     wake: asyncio.Event = field(default_factory=asyncio.Event)
+    doubt: asyncio.TimerHandle | None = None
+
+    def put(self, wish: _Wish) -> None:
+        self.asking.append(wish)
+        self.wake.set()
 
     def take(self) -> list[_Wish]:
-        """The next batch of wishes that were not tried since the last news; where nothing is left, new ones only."""
-        batch: list[_Wish] = []
-        rest: list[_Wish] = []
-        for wish in self.wishes:
-            due = wish.fresh or (wish.tried != self.news and self.spent != self.news)
-            (batch if due and len(batch) < BATCH else rest).append(wish)
-        for wish in batch:
-            wish.tried = self.news
-        self.wishes = rest
-        return batch
+        """The next batch: who asks, and who was not tried since the last news, unless nothing is left of these."""
+        due: list[_Wish] = []
+        room = max(BATCH - len(self.asking), BATCH // 2)
+        for wish, tried in self.parked.items():
+            if tried == self.news or self.spent == self.news or len(due) == room:
+                break
+            due.append(wish)
+        for wish in due:
+            del self.parked[wish]
+        came, self.asking = self.asking[: BATCH - len(due)], self.asking[BATCH - len(due) :]
+        return due + came
 
-    def give(self, wish: _Wish, specs: list[str]) -> None:
-        """Answer the wish, or park it until there are news."""
+    def give(self, wish: _Wish, specs: list[str], news: int) -> None:
+        """Answer the wish, or park it until there are others than these news."""
         wish.fresh = False
         if wish.answer.done():  # the pilot hung up twice; its next request finds the lease
             return
         if specs or wish.leaving or wish.ask.wait_s <= 0:
             wish.answer.set_result(specs)
             return
-        self.wishes.append(wish)
-        if not wish.parked:
-            wish.parked = True
+        self.parked[wish] = news
+        if not wish.waits:
+            wish.waits = True
             first, wish.answer = wish.answer, asyncio.get_running_loop().create_future()
             first.set_result(None)
 
     def again(self, batch: list[_Wish]) -> None:
+        self.heads.changed(None)
         for wish in batch:
             wish.fresh = True
-        self.wishes += batch
+        self.asking += batch
+
+    def fail(self, batch: list[_Wish], error: Exception) -> None:
+        self.heads.changed(None)
+        for wish in batch:
+            if not wish.answer.done():
+                wish.answer.set_exception(error)
 
     def ready(self) -> None:
         self.news += 1
         self.wake.set()
+
+    def look_again(self) -> None:
+        """At the jobs that were locked by others, once they had their time."""
+        if self.doubt is None and self.heads.doubtful:
+            self.doubt = asyncio.get_running_loop().call_later(DOUBT_S, self._doubt)
+
+    def _doubt(self) -> None:
+        self.doubt = None
+        self.heads.trust_no_more()
+        self.ready()
+
+    def close(self) -> None:
+        """Send everybody home with no job."""
+        if self.doubt:
+            self.doubt.cancel()
+        for wish in [*self.asking, *self.parked]:
+            if not wish.answer.done():
+                wish.answer.set_result([])
+        self.asking.clear()
+        self.parked.clear()
 
 
 class Dispatcher:
@@ -123,11 +165,14 @@ class Dispatcher:
         self._lease_s = lease_s
         self._pilots = pilots or Pilots(pool)
         self._desks: dict[int, _Desk] = {}
+        self._asking = 0
         self._tasks: list[asyncio.Task[None]] = []
-        self._standing = Standing([], {}, {}, {})
+        self._standing = Standing([], {}, {}, {}, [])
         self._read_at = -READ_S
         self._hears = False
         """Whether we are told of jobs that become ready."""
+        self._number: int | None = None
+        """Which of the servers this is."""
         self._stopped = False
 
     async def start(self) -> None:
@@ -141,32 +186,37 @@ class Dispatcher:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         for desk in self._desks.values():
-            for wish in desk.wishes:
-                if not wish.answer.done():
-                    wish.answer.set_result([])
-            desk.wishes.clear()
+            desk.close()
         await self._pilots.stop()
 
     async def acquire(self, queue_id: int, ask: Acquire, gone: Gone | None = None) -> Given:
         """Jobs for the pilot, or none after its ``wait_s`` (at most MAX_WAIT_S) with the reason.
 
-        Raises BadRequest where a name is too long to be kept.
+        Raises BadRequest where a name is too long to be kept, Busy while too many others ask.
         """
         _checked(ask)
+        if self._stopped:
+            return Given([], STOPS, 0.0 if ask.wait_s > 0 else RETRY_S)
         desk = self._desk(queue_id)
-        wish = _Wish(ask, asyncio.get_running_loop().create_future())
-        desk.wishes.append(wish)
-        desk.wake.set()
-        try:
-            specs = await wish.answer
-            if specs is None:
-                specs = await self._parked(desk, wish, gone)
-        except asyncio.CancelledError:  # it must not be given a job any more
-            await self._withdraw(desk, wish)
-            raise
+        specs = await self._ask(desk, ask, gone)
         if specs:
             return Given(specs)
         return Given([], self._reason(queue_id, desk, ask), 0.0 if ask.wait_s > 0 else RETRY_S)
+
+    async def _ask(self, desk: _Desk, ask: Acquire, gone: Gone | None) -> list[str]:
+        if self._asking >= ASKING:
+            raise Busy("too many pilots ask for work at once", object="acquire", hint="ask again in a moment")
+        wish = _Wish(ask, asyncio.get_running_loop().create_future())
+        desk.put(wish)
+        self._asking += 1
+        try:
+            specs = await wish.answer
+        except asyncio.CancelledError:  # it must not be given a job any more
+            await self._withdraw(desk, wish)
+            raise
+        finally:
+            self._asking -= 1
+        return await self._parked(desk, wish, gone) if specs is None else specs
 
     async def _parked(self, desk: _Desk, wish: _Wish, gone: Gone | None) -> list[str]:
         """Wait for an answer, the end of the pilot's patience, or its hanging up: a dead one must get no job."""
@@ -175,6 +225,9 @@ class Dispatcher:
         waits: list[asyncio.Future[Any]] = [answer, hung_up] if hung_up else [answer]
         try:
             await asyncio.wait(waits, timeout=wish.ask.wait_s, return_when=asyncio.FIRST_COMPLETED)
+        except asyncio.CancelledError:
+            await self._withdraw(desk, wish)
+            raise
         finally:
             if hung_up:
                 hung_up.cancel()
@@ -184,7 +237,7 @@ class Dispatcher:
         """From what was last seen; a sentence is worth no statement."""
         queue = self._standing.queues.get(queue_id)
         if self._stopped or queue is None:
-            return "the server stops"
+            return STOPS
         if ask.remaining_s <= 0:
             return "the request had got no job before"
         lanes = desk.heads.lanes.lanes()
@@ -194,8 +247,10 @@ class Dispatcher:
     async def _withdraw(self, desk: _Desk, wish: _Wish) -> list[str]:
         """Take the wish back; one that a batch holds at this moment waits for that batch."""
         wish.leaving = True
-        if wish in desk.wishes:
-            desk.wishes.remove(wish)
+        if desk.parked.pop(wish, None) is not None:
+            return []
+        if wish in desk.asking:
+            desk.asking.remove(wish)
             return []
         return await wish.answer or []
 
@@ -213,27 +268,24 @@ class Dispatcher:
                 news = desk.news
                 try:
                     specs = await self._batch(queue_id, desk, batch)
-                except asyncpg.UniqueViolationError:  # another server gave a job to one of these requests just now
-                    desk.heads.changed(None)
+                except ANOTHER:
                     desk.again(batch)
                     continue
                 except asyncio.CancelledError:  # who stops us sends them home
                     desk.again(batch)
                     raise
                 except Exception as error:  # whatever it was: a queue that nobody serves would stop all its pilots
-                    desk.heads.changed(None)
-                    for wish in batch:
-                        if not wish.answer.done():
-                            wish.answer.set_exception(error)
+                    desk.fail(batch, error)
                     continue
                 if not all(specs) and desk.heads.lanes.spent():
                     desk.spent = news
                 for wish, each in zip(batch, specs, strict=True):
-                    desk.give(wish, each)
+                    desk.give(wish, each, news)
+                desk.look_again()
 
     async def _batch(self, queue_id: int, desk: _Desk, batch: list[_Wish]) -> list[list[str]]:
         """What each wish gets: specs of jobs."""
-        async with self._pool.acquire() as conn:
+        async with connection(self._pool) as conn:
             standing = await self._stand(conn, queue_id)
             facts = standing.queues[queue_id]
             # A request that came twice gets its jobs once.
@@ -243,10 +295,9 @@ class Dispatcher:
                 known = asked.setdefault(key, Asked(wish.ask, offer_of(wish.ask, facts), wish.fresh))
                 known.fresh = known.fresh or wish.fresh
             came = [each for each in asked.values() if each.fresh]
-            trusted = self._hears
-            await serve(
-                conn, queue_id, list(asked.values()), standing, desk.heads, lease_s=self._lease_s, trusted=trusted
-            )
+            desk.heads.divide(*self._part(standing))
+            wishes, trusted = list(asked.values()), self._hears
+            await serve(conn, queue_id, wishes, standing, desk.heads, lease_s=self._lease_s, trusted=trusted)
             self._note(queue_id, facts, asked, came)
             await self._pilots.note_new(conn)
         return [asked[key].specs for key in keys]
@@ -263,14 +314,20 @@ class Dispatcher:
             self._standing = await statements.standing(conn)
         return self._standing
 
-    def _begin(self) -> None:
+    def _part(self, standing: Standing) -> tuple[int, int]:
+        if self._number not in standing.servers:
+            return 0, 1
+        return standing.servers.index(self._number), len(standing.servers)
+
+    async def _begin(self, conn: Connection) -> None:
+        self._number = await statements.join(conn)
         self._hears = True
         for desk in self._desks.values():
             desk.heads.changed(None)
             desk.ready()
 
     def _deaf(self) -> None:
-        self._hears = False
+        self._hears, self._number = False, None
 
     def _heard(self, payload: str) -> None:
         queue, *lane = map(int, payload.split())

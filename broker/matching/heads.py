@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Iterable
+from dataclasses import replace
 
 from ..database import Connection
 from . import statements
@@ -26,8 +27,11 @@ class Heads:
         self._stale: set[LaneKey] = set()
         self._used: set[LaneKey] = set()
         self._lost: set[int] = set()
-        """Jobs that another server takes at this moment."""
+        """Jobs that another server takes at this moment, as the batch that is served has met them."""
+        self.doubtful: set[LaneKey] = set()
+        """Where such jobs were left out: nobody tells if they were not taken after all."""
         self._read_at: float | None = None
+        self._part, self._parts = 0, 1
 
     def changed(self, lane: LaneKey | None) -> None:
         """Something became ready in the lane, or in any of them."""
@@ -48,39 +52,55 @@ class Heads:
         """The job was not taken after all."""
         self._stale.add((lane.share, lane.requirement))
 
+    def batch(self) -> None:
+        """Another batch begins: what the last one met is over."""
+        self._lost.clear()
+
+    def divide(self, part: int, parts: int) -> None:
+        """Among jobs of one priority those come first that are this server's of several: others take the others."""
+        self._part, self._parts = part, parts
+
+    def trust_no_more(self) -> None:
+        """Read the doubtful lanes again."""
+        self._stale |= self.doubtful
+        self.doubtful.clear()
+
     async def refresh(self, conn: Connection, queue: int, *, trusted: bool, wanted: int) -> None:
         """Read what is not known, or not any more; ``wanted``: how many jobs are asked for."""
         now = asyncio.get_running_loop().time()
         if self._read_at is None or not trusted or self._read_at + AGE_S < now:
+            self._read_at = now  # before it is read: what changes meanwhile is not known then
             await self._read_all(conn, queue, wanted)
-            self._read_at = now
         else:
             await self._read_some(conn, queue)
 
     async def _read_all(self, conn: Connection, queue: int, wanted: int) -> None:
         depth = max(1, min(max(wanted, LOW), ROWS // max(len(self.lanes.known), 16))) + len(self._lost)
-        self._read_at, self._stale, self._used = 0.0, set(), set()
-        lost, self._lost = self._lost, set()
-        lanes = Lanes(self._without(lane, lost) for lane in await statements.heads(conn, queue, depth))
-        self.lanes = lanes
+        self._stale, self._used = set(), set()
+        found = await statements.heads(conn, queue, depth)
+        self.lanes = Lanes(map(self._sorted, found))
 
     async def _read_some(self, conn: Connection, queue: int) -> None:
-        out = self.lanes.run_out | {key for key in self._used if self.lanes.low(key, LOW)}
+        low = LOW + DEPTH - DEPTH // self._parts  # when all of one's own part is given
+        out = self.lanes.run_out | {key for key in self._used if self.lanes.low(key, low)}
         if not out and not self._stale:
             return
         # Where one runs low, those that soon will are read with it.
-        wanted = self._stale | out | {key for key in self._used if self.lanes.low(key, DEPTH // 4)}
+        wanted = self._stale | out | {key for key in self._used if self.lanes.low(key, max(low, DEPTH // 4))}
         self._stale, self._used = set(), self._used - wanted
         self.lanes.run_out.clear()
         found = await statements.heads_of(conn, queue, DEPTH + len(self._lost), wanted)
         for lane in found:
-            self.lanes.put(self._without(lane, self._lost))
+            self.lanes.put(self._sorted(lane))
         for key in wanted - {(lane.share, lane.requirement) for lane in found}:
             self.lanes.drop(key)
 
-    @staticmethod
-    def _without(lane: Lane, lost: set[int]) -> Lane:
-        if not any(job in lost for _, job in lane.heads):
+    def _sorted(self, lane: Lane) -> Lane:
+        """As this server gives them: without those that another one takes, its own part first."""
+        heads = [head for head in lane.heads if head[1] not in self._lost]
+        if len(heads) < len(lane.heads):
+            self.doubtful.add((lane.share, lane.requirement))
+        elif self._parts == 1:
             return lane
-        heads = tuple(head for head in lane.heads if head[1] not in lost)
-        return Lane(lane.share, lane.requirement, lane.needs, heads, lane.more)
+        heads.sort(key=lambda head: (-head[0], head[1] % self._parts != self._part))
+        return replace(lane, heads=tuple(heads))

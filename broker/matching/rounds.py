@@ -55,11 +55,12 @@ async def serve(
 ) -> None:
     """Jobs for requests, each bunch in a statement of its own.
 
-    Raises UniqueViolationError if another server answers one of these requests at this moment.
+    Raises UniqueViolationError, or DeadlockDetectedError, if another server answers one of these requests just now.
     """
     # A request with no time left only asks for what it may have got before.
     hungry = [each for each in batch if each.ask.remaining_s > 0]
     silent = [each for each in batch if each.ask.remaining_s <= 0]
+    heads.batch()
     while hungry or silent:
         if hungry:
             await heads.refresh(conn, queue, trusted=trusted, wanted=sum(each.offer.jobs for each in hungry))

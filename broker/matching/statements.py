@@ -86,6 +86,15 @@ QUEUES = """
 """
 
 
+DESKS = 0x6465736B
+"""The class of advisory locks that servers hold: one number each, for as long as they are told of ready jobs."""
+JOIN = "SELECT n FROM generate_series(0, 63) AS n WHERE pg_try_advisory_lock($1, n) LIMIT 1"
+SERVERS = """
+    SELECT objid::int FROM pg_locks JOIN pg_database d ON d.oid = database AND d.datname = current_database()
+    WHERE locktype = 'advisory' AND classid::bigint = $1 AND objsubid = 2 AND granted ORDER BY 1
+"""
+
+
 class Queue(NamedTuple):
     """What a queue's slots have where the pilot does not say, and its rules."""
 
@@ -121,6 +130,8 @@ class Standing:
     """By share and queue."""
     jobs: dict[int, int]
     """With pilots, by queue."""
+    servers: list[int]
+    """The numbers of those at work (``join``)."""
     _turns: Turns | None = None
     _holders: Set[int] = frozenset()
     _fractions: dict[int, Fraction | None] = field(default_factory=dict)
@@ -176,7 +187,14 @@ async def standing(conn: Connection) -> Standing:
         {row["id"]: Queue(**row) for row in await conn.fetch(QUEUES)},
         {(row["share_id"], row["queue_id"]): row["cores"] for row in use},
         jobs,
+        [row[0] for row in await conn.fetch(SERVERS, DESKS)],
     )
+
+
+async def join(conn: Connection) -> int | None:
+    """The lowest number that no other server has, until the connection is lost; none if there are too many."""
+    number: int | None = await conn.fetchval(JOIN, DESKS)
+    return number
 
 
 async def shares(conn: Connection) -> list[Share]:
