@@ -77,22 +77,14 @@ async def _room(conn: Connection, task: Task) -> tuple[Cure, ...]:
     if use is None:
         by_itself = Cure(text="nothing to do: it goes on when there is room", change={"facts": {"quota": "room"}})
         return (by_itself,)
-    more = bytequotas.enough(use)
+    room = {"facts": {"quota": "room"}}
+    more, too_much = bytequotas.enough(use), bytequotas.too_much(use)
     there = f"what {bytequotas.subject(use.owner)} has at {use.storage}"
-    return (
-        Cure(
-            "user",
-            f"delete {in_words(bytequotas.too_much(use))} of {there}, or ask for a limit of {in_words(more)}",
-            {"facts": {"quota": "room"}},
-            f"prodchain ls --owner {use.owner} --at {use.storage}",
-        ),
-        Cure(
-            "operator",
-            f"raise the limit of {there}",
-            {"facts": {"quota": "room"}},
-            f"prodchain quota set {use.owner} {use.storage} {more}",
-        ),
-    )
+    less = f"delete {in_words(too_much)} of {there}, or ask for a limit of {in_words(more)}"
+    command = f"prodchain ls --owner {use.owner} --at {use.storage}"
+    raised = f"prodchain quota set {use.owner} {use.storage} {more}"
+    cures = (Cure("user", less, room, command), Cure("operator", f"raise the limit of {there}", room, raised))
+    return cures if too_much <= use.used else cures[1:]
 
 
 async def _since(conn: Connection, job: Job) -> datetime:

@@ -206,6 +206,11 @@ async def test_quotas_of_work_and_of_bytes_stop_and_let_go_each_for_itself(world
     assert "jobs wait at queues" in await throttled(world, task)
     await limit(world, "ann", "A-DISK", 0)
     assert "0 B of 0 B" in await throttled(world, task)
+    [reason] = (await inside(world.pool, why.task_why, task.id))["reasons"]
+    assert (reason["who"], reason["remedy"]) == (
+        "operator",
+        "raise the limit of what user:ann has at A-DISK: `prodchain quota set ann A-DISK 1`",
+    )
     await inside(world.pool, quotas.remove, "ann", await at(world, "A-DISK"), "root")
     assert "jobs wait at queues" in await throttled(world, task)
     await inside(world.pool, workquotas.set_limits, "user:ann", {"queued": None}, "user:root")

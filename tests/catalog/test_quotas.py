@@ -201,6 +201,36 @@ async def test_a_wish_for_what_is_there_now_is_charged_for_that_only(conn: Conne
     assert await holders_of(conn, dataset) == [subscriptions.holder(wish.id or 0)]
 
 
+async def pages_read(conn: Connection, owner: str, storage_id: int) -> int:
+    (plan,) = await conn.fetch(
+        f"EXPLAIN (ANALYZE, BUFFERS, TIMING OFF, FORMAT JSON) {quotas.USE}", [owner], storage_id, []
+    )
+    whole = json.loads(plan[0])[0]["Plan"]
+    return int(whole["Shared Hit Blocks"] + whole["Shared Read Blocks"])
+
+
+async def test_nothing_is_counted_for_who_has_no_quota(database_url: str) -> None:
+    conn = await asyncpg.connect(database_url)
+    try:
+        _, there = await new_storages(conn, "file:/a", "file:/b")
+        await quotas.set(conn, "bob", there, 100, "root")
+        await conn.execute(
+            """
+            WITH wanted AS (
+                INSERT INTO dataset (scope, name, kind, state, owner, bytes)
+                SELECT 'user.ada', 'user.ada.d' || n, 'user', 'open', 'ada', 1 FROM generate_series(1, 2000) n
+                RETURNING id
+            )
+            INSERT INTO subscription (dataset_id, storage_id, state, owner) SELECT id, $1, 'active', 'ada' FROM wanted
+            """,
+            there,
+        )
+        await conn.execute("ANALYZE subscription, dataset, quota")
+        assert await pages_read(conn, "ada", there) < 10 < await pages_read(conn, "bob", there)
+    finally:
+        await conn.close()
+
+
 async def test_history_costs_a_check_nothing(database_url: str) -> None:
     """With 100,000 wishes that ended, a check reads as many pages as with none."""
     conn = await asyncpg.connect(database_url)
@@ -215,11 +245,7 @@ async def test_history_costs_a_check_nothing(database_url: str) -> None:
         async def pages() -> int:
             await conn.execute("VACUUM ANALYZE subscription")
             await conn.execute("VACUUM ANALYZE dataset")
-            (plan,) = await conn.fetch(
-                f"EXPLAIN (ANALYZE, BUFFERS, TIMING OFF, FORMAT JSON) {quotas.USE}", ["ada"], there, []
-            )
-            whole = json.loads(plan[0])[0]["Plan"]
-            return int(whole["Shared Hit Blocks"] + whole["Shared Read Blocks"])
+            return await pages_read(conn, "ada", there)
 
         before = await pages()
         await conn.execute(
