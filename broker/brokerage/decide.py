@@ -57,9 +57,10 @@ def decide(need: Need, offers: Sequence[Offer], rules: Rules = RULES) -> tuple[l
     taken = _spread(need, offers, verdicts, allowed)
     decisions = []
     start = 0
+    judged = {offer.queue: (offer, verdict) for offer, verdict in zip(offers, verdicts, strict=True)}
+    passed = sum(verdict.passed for verdict in verdicts)
     for queue, jobs in taken.items():
-        offer, verdict = next(pair for pair in zip(offers, verdicts, strict=True) if pair[0].queue == queue)
-        reason = _chosen(offer, verdict, jobs, len(need.jobs), sum(v.passed for v in verdicts))
+        reason = _chosen(*judged[queue], jobs, len(need.jobs), passed)
         decisions.append(Decision(need.jobs[start : start + jobs], queue, reason, tuple(verdicts)))
         start += jobs
     after = [offer.loaded(need, taken[offer.queue]) if offer.queue in taken else offer for offer in offers]

@@ -119,8 +119,20 @@ class Network:
             self._byte_s[link] = 1 / ((known.rate or UNKNOWN_RATE) * success)
         return self._byte_s[link]
 
+    def nearest_s(self, sources: tuple[int, ...], target: int) -> float:
+        """The same by the fastest of the links that work, if any does; zero if there is no source."""
+        way = sources, target
+        if way not in self._nearest_s:
+            open_ = [self.byte_s(at, target) for at in sources if not self.failing(at, target)]
+            self._nearest_s[way] = min(open_ or [self.byte_s(at, target) for at in sources], default=0.0)
+        return self._nearest_s[way]
+
     @cached_property
     def _byte_s(self) -> dict[tuple[int, int], float]:
+        return {}
+
+    @cached_property
+    def _nearest_s(self) -> dict[tuple[tuple[int, ...], int], float]:
         return {}
 
 

@@ -76,10 +76,8 @@ def ahead_s(need: Need, offer: Offer) -> float:
 
 
 def _byte_s(group: Files, offer: Offer) -> float:
-    """By the fastest of the links that work, if any does; files without a copy are not counted."""
-    network, target = offer.network, offer.storage
-    open_ = [network.byte_s(at, target) for at in group.at if not network.failing(at, target)]
-    return min(open_ or [network.byte_s(at, target) for at in group.at], default=0.0)
+    """Files without a copy are not counted."""
+    return offer.network.nearest_s(group.at, offer.storage)
 
 
 def network(need: Need, offer: Offer) -> tuple[float, str]:
