@@ -42,9 +42,9 @@ SELECT id, kind, state, deleted_at FROM dataset WHERE id = ANY($1::bigint[]) ORD
 JOIN = """
 WITH joined AS (
     INSERT INTO dataset_file (dataset_id, file_id)
-    SELECT DISTINCT dataset_id, file_id FROM unnest($1::bigint[], $2::bigint[]) AS m (dataset_id, file_id)
-    WHERE NOT EXISTS (
-        SELECT FROM dataset_file k WHERE k.dataset_id = m.dataset_id AND k.file_id = m.file_id OFFSET 0)
+    SELECT dataset_id, file_id FROM unnest($1::bigint[], $2::bigint[]) AS m (dataset_id, file_id)
+    EXCEPT SELECT dataset_id, file_id FROM dataset_file WHERE file_id = ANY ($2)
+    ORDER BY dataset_id, file_id
     RETURNING dataset_id, file_id
 ), sized AS (
     SELECT j.dataset_id, j.file_id, f.bytes, f.events

@@ -9,8 +9,9 @@ from .connection import Connection
 # The files are locked: nobody else records copies of them meanwhile.
 INSERT = """
 INSERT INTO replica (file_id, storage_id)
-SELECT DISTINCT wanted.id, $1::smallint FROM unnest($2::bigint[]) AS wanted (id)
-WHERE NOT EXISTS (SELECT FROM replica r WHERE r.file_id = wanted.id AND r.storage_id = $1 OFFSET 0)
+SELECT id, $1::smallint FROM unnest($2::bigint[]) AS wanted (id)
+EXCEPT SELECT file_id, storage_id FROM replica WHERE file_id = ANY ($2) AND storage_id = $1
+ORDER BY id
 RETURNING file_id
 """
 # The LATERAL keeps to the index, as in datasets.JOIN.

@@ -6,7 +6,7 @@ import asyncpg
 import pytest
 
 from prodchain.catalog import containers, datasets
-from prodchain.catalog.connection import Connection
+from prodchain.catalog.connection import Connection, Pool
 from prodchain.catalog.models import DatasetKind
 
 from .material import new_dataset, new_files
@@ -89,3 +89,19 @@ async def test_the_database_refuses_all_of_that(stock: Connection) -> None:
             accepted.append(what)
         await attempt.rollback()
     assert accepted == []
+
+
+async def test_a_dataset_is_not_removed_while_a_file_joins_it(database: Pool) -> None:
+    async with database.acquire() as first, database.acquire() as second:
+        file_ids = await new_files(first, 1)
+        dataset_id = await new_dataset(first)
+        joining = first.transaction()
+        await joining.start()
+        await first.execute("INSERT INTO dataset_file VALUES ($1, $2)", dataset_id, file_ids[0])
+        with pytest.raises(asyncpg.LockNotAvailableError):
+            async with second.transaction():
+                await second.execute("SET LOCAL lock_timeout = '50ms'")
+                await second.execute("DELETE FROM dataset WHERE id = $1", dataset_id)
+        await joining.commit()
+        with pytest.raises(asyncpg.ForeignKeyViolationError):
+            await second.execute("DELETE FROM dataset WHERE id = $1", dataset_id)

@@ -1,10 +1,11 @@
 -- Files that are registered by the thousand: what the keys of memberships and copies asked for each row is asked once
 -- for all rows of a statement. A file stays known for ever, so its row needs no lock to be sure; a dataset's row is
 -- kept, as the key kept it, until its new members are committed.
--- Rows are looked up by their ids: joined, those of 2,000 files were planned as a scan of all files.
+-- Rows are looked up by lists of ids: joined, those of 2,000 files were planned as a scan of all files.
 CREATE OR REPLACE FUNCTION dataset_file_changed() RETURNS trigger LANGUAGE plpgsql AS $$
 DECLARE
     bad record;
+    file_ids bigint[];
 BEGIN
     SELECT c.dataset_id, d.id, d.state INTO bad
         FROM (SELECT DISTINCT dataset_id FROM changed ORDER BY dataset_id) c
@@ -19,10 +20,9 @@ BEGIN
             USING ERRCODE = 'check_violation';
     END IF;
     IF TG_OP = 'INSERT' THEN
-        SELECT c.file_id INTO bad FROM changed c
-            WHERE NOT EXISTS (SELECT FROM file WHERE id = c.file_id OFFSET 0) LIMIT 1;
-        IF FOUND THEN
-            RAISE EXCEPTION 'there is no file %', bad.file_id USING ERRCODE = 'foreign_key_violation';
+        file_ids := ARRAY(SELECT DISTINCT file_id FROM changed);
+        IF (SELECT count(*) FROM file WHERE id = ANY (file_ids)) < cardinality(file_ids) THEN
+            RAISE EXCEPTION 'a file that joins a dataset is not there' USING ERRCODE = 'foreign_key_violation';
         END IF;
     END IF;
     RETURN NULL;
@@ -32,19 +32,18 @@ CREATE OR REPLACE FUNCTION replica_counted() RETURNS trigger LANGUAGE plpgsql AS
 DECLARE
     sign int := CASE TG_OP WHEN 'INSERT' THEN 1 ELSE -1 END;
     here record;
+    known record;
 BEGIN
     FOR here IN
-        SELECT c.storage_id, count(*) AS files, count(f.bytes) AS known, sum(f.bytes) AS bytes,
-               EXISTS (SELECT FROM storage s WHERE s.id = c.storage_id) AS is_there
-        FROM changed c LEFT JOIN LATERAL (SELECT bytes FROM file WHERE id = c.file_id OFFSET 0) f ON true
-        GROUP BY c.storage_id ORDER BY c.storage_id
+        SELECT storage_id, array_agg(file_id) AS file_ids FROM changed GROUP BY storage_id ORDER BY storage_id
     LOOP
-        IF here.known < here.files OR NOT here.is_there THEN
+        SELECT count(*) AS files, sum(bytes) AS bytes INTO known FROM file WHERE id = ANY (here.file_ids);
+        IF known.files < cardinality(here.file_ids) OR NOT EXISTS (SELECT FROM storage WHERE id = here.storage_id) THEN
             RAISE EXCEPTION 'a copy is of a file, or at a storage, that is not there'
                 USING ERRCODE = 'foreign_key_violation';
         END IF;
         INSERT INTO storage_use (storage_id, files, bytes)
-            VALUES (here.storage_id, sign * here.files, sign * here.bytes);
+            VALUES (here.storage_id, sign * known.files, sign * known.bytes);
     END LOOP;
     RETURN NULL;
 END $$;
