@@ -35,6 +35,8 @@ FULL = 10_000_000
 QUICK = 200_000
 BATCH = 2_000
 """Files that are registered in one transaction."""
+WRITERS = 4
+"""Clients that register at once: two cores are idle in turns with fewer, while one waits for its commit."""
 PROJECTS = (
     "csc11",
     "mc11",
@@ -154,11 +156,11 @@ async def filled(pool: Pool, name: str, count: int, storage_ids: Iterable[int]) 
 
 
 async def registration(pool: Pool, count: int) -> dict[str, Any]:
-    """Two writers, each with a dataset of its own; the limit is COPY of the same rows, without checks."""
+    """Writers with a dataset each; the limit is COPY of the same rows by one, without checks."""
     await filled(pool, "mc20_13TeV.300001.warm.recon.AOD.v1", BATCH, [1])
     start = time.perf_counter()
     await asyncio.gather(
-        *(filled(pool, f"mc20_13TeV.300001.bulk{n}.recon.AOD.v1", count // 2, [1]) for n in range(2))
+        *(filled(pool, f"mc20_13TeV.300001.bulk{n}.recon.AOD.v1", count // WRITERS, [1]) for n in range(WRITERS))
     )
     ours = time.perf_counter() - start
     async with pool.acquire() as conn:
@@ -168,6 +170,7 @@ async def registration(pool: Pool, count: int) -> dict[str, Any]:
         created = await median(lambda: _create_and_close(conn), 200)
     return {
         "register_files_per_s": round(count / ours),
+        "register_writers": WRITERS,
         "copy_files_per_s": round(count / limit),
         "register_of_copy": round(limit / ours, 3),
         "create_and_close_ms": created,
@@ -222,9 +225,11 @@ async def contents(pool: Pool, count: int) -> dict[str, Any]:
 
 
 def ls(home: Path, database_url: str, repeat: int) -> dict[str, Any]:
-    """The program against a server process, each a Python of its own."""
+    """The program against a server process, each a Python of its own, with its bytecode as an installed one has."""
     environment = {
         **os.environ,
+        "PYTHONDONTWRITEBYTECODE": "",
+        "PYTHONPYCACHEPREFIX": str(home / "bytecode"),
         "PRODCHAIN_HOME": str(home),
         "PRODCHAIN_DATABASE_URL": database_url,
         "PRODCHAIN_PORT": "0",
@@ -266,7 +271,7 @@ async def measure(url: str, home: Path, count: int, register: int, started: floa
     """All figures of a catalog of so many datasets."""
     await migrate(url)
     await fill(url, count, started)
-    pool = await connect(url, size=3)
+    pool = await connect(url, size=WRITERS)
     result: dict[str, Any] = {}
 
     def add(figures: dict[str, Any]) -> None:
