@@ -74,7 +74,7 @@ async def _room(conn: Connection, task: Task) -> tuple[Cure, ...]:
     use = None
     if task.throttled_by == throttling.BYTES:
         use = await bytequotas.at(conn, task.owner, task.group_name, task.destination_id)
-    if use is None:
+    if use is None or not bytequotas.stop(use, stopped=True):
         by_itself = Cure(text="nothing to do: it goes on when there is room", change={"facts": {"quota": "room"}})
         return (by_itself,)
     room = {"facts": {"quota": "room"}}

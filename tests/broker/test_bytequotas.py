@@ -195,6 +195,8 @@ async def test_deleting_makes_room(world: World) -> None:
     first = await world.value("SELECT id FROM dataset WHERE name = $1", EVNT)
     await inside(world.pool, deletion.delete, first, "ann", timedelta())
     await inside(world.pool, purging.purge)
+    [reason] = (await inside(world.pool, why.task_why, task.id))["reasons"]
+    assert reason["remedy"] == "nothing to do: it goes on when there is room"
     assert await throttled(world, task) == ""
     assert "quota" not in str(await inside(world.pool, why.task_why, task.id))
     await truth(world)
