@@ -77,7 +77,7 @@ def program() -> Any:
     app.callback(invoke_without_command=True)(_root)
     group: Any = prepare(typer.main.get_command(app))
     for name, entry in COMMANDS.items():
-        group.add_command(TyperCommand(name, help=entry.help))
+        group.add_command(TyperCommand(name, help=entry.help, short_help=entry.help))
     return group
 
 

@@ -4,6 +4,7 @@ They are hung on each command when it is loaded, so no command has to declare th
 a command asks ``chosen()``.
 """
 
+import re
 from collections.abc import Iterable
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -84,10 +85,17 @@ def prepare(command: Any) -> Any:
     command.params += [option for option in _common() if not taken & set(option.opts)]
     command.rich_markup_mode = None  # plain help: starts faster, and a pipe gets no boxes
     command.no_args_is_help = False  # a missing command is an error like any other
+    command.short_help = _in_a_list(command.help)
     command.help = _keep_lines(command.help)
     for below in _below(command):
         prepare(below)
     return command
+
+
+def _in_a_list(text: str | None) -> str:
+    """What a list of commands says: the first sentence up to where it goes into details, never cut in mid-word."""
+    summary = " ".join((text or "").partition("\n\n")[0].split())
+    return re.split(r"[.;:](?: |$)", summary, maxsplit=1)[0] + "."
 
 
 def _keep_lines(text: str | None) -> str | None:

@@ -10,7 +10,7 @@ from prodchain.broker.client import Document
 from ..errors import Usage
 from ..options import chosen
 from ..orders import DryRun, Reason, carry_out
-from ..output import Column, draw_table, on_terminal, say, show_item, show_items, show_json
+from ..output import Column, on_terminal, say, show_item, show_items, show_json
 from ..values import Kind, bytes_of, readable
 
 app = typer.Typer(help="Look at quotas, set them.\n\nExamples:\n  prodchain quota show ada")
@@ -73,9 +73,7 @@ def _list(owner: str | None, subject: str | None) -> None:
     show_items(stored, COLUMNS)
     if on_terminal():
         print("\nwork")
-        draw_table(rows, WORK)
-    else:
-        show_items(rows, WORK)
+    show_items(rows, WORK)
     for quota in (*stored, *work):
         if quota["stopped"]:
             say(quota["stopped"])

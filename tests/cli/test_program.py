@@ -48,6 +48,7 @@ def test_every_command_has_help_with_an_example_and_takes_home_and_json(run: Run
     assert f"  prodchain {' '.join(path)}" in ran.out
     assert "--home DIR" in ran.out
     assert "--json" in ran.out
+    assert "...\n" not in ran.out.partition("Commands:")[2], "a summary is cut"
 
 
 def test_the_program_alone_lists_all_commands_without_loading_any(run: Run) -> None:
