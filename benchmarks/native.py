@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import ClassVar
 
+from prodchain.catalog.backends.webdav import SOON_S
 from tests.storages.farm import Farm
 from tests.storages.servers import Server, found, needs
 
@@ -120,13 +121,17 @@ class Https(Native):
     """Files of a folder: curl does not list."""
 
     def _digests(self, name: str) -> None:
-        """What the server has, to be compared: with what is here, which costs curl's user a second program."""
-        urls = (f"{self.url}/{name}/file-{number}" for number in range(self.many))
-        self._all((url, 'head\nheader = "Want-Digest: adler32"\noutput = /dev/null') for url in urls)
+        """What the server has, to be compared: with what is here, which costs curl's user a second program.
 
-    def _all(self, transfers: Iterable[tuple[str, str]]) -> None:
+        With the mover's patience, for the same reason: XRootD forgets one such question in some thousands.
+        """
+        urls = (f"{self.url}/{name}/file-{number}" for number in range(self.many))
+        asking = 'head\nheader = "Want-Digest: adler32"\noutput = /dev/null'
+        self._all(((url, asking) for url in urls), "--max-time", str(SOON_S), "--retry", "3")
+
+    def _all(self, transfers: Iterable[tuple[str, str]], *more: str) -> None:
         text = "\n".join(f"url = {url}\n{line}" for url, line in transfers)
-        run([*self.command, "--parallel", "--parallel-max", str(AT_ONCE), "--config", "-"], text=text)
+        run([*self.command, *more, "--parallel", "--parallel-max", str(AT_ONCE), "--config", "-"], text=text)
 
 
 class S3(Native):

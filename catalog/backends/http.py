@@ -11,6 +11,7 @@ import threading
 import time
 import weakref
 from base64 import b64encode
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
@@ -27,7 +28,7 @@ Headers: TypeAlias = dict[str, str] | MappingProxyType[str, str]
 Body: TypeAlias = Callable[[], Iterable[bytes | memoryview]]
 """Called for each try; raises Spent if it can be had only once."""
 
-KEPT = 16
+KEPT = 32
 """Idle connections that are kept to a server."""
 SMALL = 64 * 1024
 """Bytes of an answer that are read so that its connection can be used again."""
@@ -57,14 +58,23 @@ class Request(NamedTuple):
     """Silence that is borne, where the server has work to do before it answers."""
 
 
-class Http:
-    """One server, or the cluster behind it; threads share it."""
+class _Idle(NamedTuple):
+    connection: HTTPConnection
+    rested: float
 
-    def __init__(self, url: str, credentials: dict[str, Any]) -> None:
+
+class Http:
+    """One server, or the cluster behind it; threads share it.
+
+    A connection rests for ``rest_s`` after an answer before it is used again; its turn comes after the others'.
+    """
+
+    def __init__(self, url: str, credentials: dict[str, Any], rest_s: float = 0.0) -> None:
         self.url = url
+        self._rest_s = rest_s
         self._authorization = authorization(credentials)
         self._context = _context(credentials)
-        self._idle: dict[tuple[str, int], list[HTTPConnection]] = {}
+        self._idle: dict[tuple[str, int], deque[_Idle]] = {}
         self._lock = threading.Lock()
         weakref.finalize(self, _close, self._idle)
         self._redirects: bool | None = None
@@ -167,9 +177,9 @@ class Http:
     def _kept(self, url: str) -> HTTPConnection | None:
         parts = urlsplit(url)
         with self._lock:
-            idle = self._idle.get((parts.hostname or "", parts.port or DEFAULT_PORTS[parts.scheme]), [])
-            while idle:
-                connection = idle.pop()
+            idle = self._idle.get((parts.hostname or "", parts.port or DEFAULT_PORTS[parts.scheme]), deque())
+            while idle and time.monotonic() >= idle[0].rested:
+                connection = idle.popleft().connection
                 if not _readable(connection, 0):
                     return connection
                 connection.close()  # what an idle connection has to say is that it ends
@@ -185,9 +195,9 @@ class Http:
         if not answer.isclosed() and not answer.chunked and (answer.length or 0) <= SMALL:
             answer.read()
         with self._lock:
-            idle = self._idle.setdefault((connection.host, connection.port), [])  # not where we asked first
+            idle = self._idle.setdefault((connection.host, connection.port), deque())  # not where we asked first
             if connection.sock is not None and answer.isclosed() and not answer.will_close and len(idle) < KEPT:
-                idle.append(connection)
+                idle.append(_Idle(connection, time.monotonic() + self._rest_s))
                 return
         answer.close()
         connection.close()
@@ -254,10 +264,10 @@ def refusal(request: Request, server: str, status: int, words: str) -> CatalogEr
     return BadStorage(f"cannot {doing} {url}: {said}", object=url, hint="check the storage and its log")
 
 
-def _close(idle: dict[tuple[str, int], list[HTTPConnection]]) -> None:
-    for connections in idle.values():
-        for connection in connections:
-            connection.close()
+def _close(idle: dict[tuple[str, int], deque[_Idle]]) -> None:
+    for kept in idle.values():
+        for each in kept:
+            each.connection.close()
 
 
 def _silence(doing: str, url: str, error: Exception) -> StorageTimeout:

@@ -339,10 +339,19 @@ def forgetful() -> Iterator[tuple[str, list[str]]]:
 
 def test_a_digest_that_is_forgotten_on_a_kept_connection_is_asked_for_again(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(webdav, "SOON_S", 0.2)
+    monkeypatch.setattr(webdav, "REST_S", 0.0)
     with forgetful() as (url, asked):
         backend = WebDav(url, {})
         assert [backend.digest("/file", 5) for _ in range(2)] == [SUM, SUM]
     assert asked == ["kept", "kept", "close"]
+
+
+def test_a_connection_rests_after_a_digest(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(webdav, "REST_S", 60.0)
+    with forgetful() as (url, asked):
+        backend = WebDav(url, {})
+        assert [backend.digest("/file", 5) for _ in range(3)] == [SUM, SUM, SUM]
+    assert asked == ["kept"] * 3
 
 
 def test_the_digest_of_a_large_file_is_waited_for_on_a_connection_of_its_own() -> None:
