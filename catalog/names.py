@@ -1,13 +1,13 @@
 """Names of datasets and files: how they are read, checked, searched and laid out as paths.
 
-Imports nothing heavy: the command line uses it for every command.
+Imports nothing heavy, and reads few expressions at once: the command line uses it for every command.
 """
 
-import difflib
 import hashlib
 import re
 import unicodedata
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import NamedTuple
 
 from .errors import BadName
@@ -23,18 +23,18 @@ OUTPUT_NAME_MAX = DATASET_NAME_MAX - len("_sub.") - STORAGE_NAME_MAX - len("_v99
 
 _SCOPE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*(\.[A-Za-z0-9][A-Za-z0-9_-]*)*")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
-_FACETS = re.compile(
+_FACETS = (
     r"(?P<project>(?:(?:user|group)\.)?[^.]+)\.(?P<number>\d{5,8})\.(?P<physics>[^.]+)"
     r"\.(?P<step>[^.]+)\.(?P<format>[^.]+)\.(?P<tags>[^.]+)(?:\..*)?"
 )
-_BOOKKEEPING_SUFFIX = re.compile(r"(_dis\d+|_sub|_[a-z]+)$")
-_RESERVED = re.compile(r".*(_dis\d+|_sub\.[^.]+)")
+_BOOKKEEPING_SUFFIX = r"(_dis\d+|_sub|_[a-z]+)$"
+_RESERVED = r".*(_dis\d+|_sub\.[^.]+)"
 _NOT_ROOT = frozenset(
     {"TXT", "LOG", "CSV", "JSON", "XML", "YAML", "HTML", "PDF", "PNG", "TAR", "TGZ", "ZIP"}
     | {"HEPMC", "LHE", "LHEF", "YODA", "HDF5", "H5", "NPZ", "PARQUET"}
 )
 """Formats whose files are not ROOT files, and end with the format's own name."""
-_USUAL = re.compile(r"[A-Za-z0-9._-]")
+_USUAL = r"[A-Za-z0-9._-]"
 _CHARSET = "letters, digits, '.', '_' and '-', beginning with a letter or digit"
 
 
@@ -98,7 +98,7 @@ def parse_output_did(text: str) -> Did:
 
 def refuse_reserved(did: Did) -> None:
     """BadName for a name that the system gives its own datasets: it would find it taken when it needs it."""
-    if _RESERVED.fullmatch(did.name):
+    if re.fullmatch(_RESERVED, did.name):
         raise BadName(
             f"'{did.name}' ends like a dispatch dataset (_dis7) or a sub-dataset (_sub.STORAGE)",
             object=str(did),
@@ -123,11 +123,11 @@ def facets(name: str) -> dict[str, str]:
 
     What a system or a site appends to the tags (``_dis12``, ``_sub.DISK``, ``_bnl``) is no part of them.
     """
-    match = _FACETS.fullmatch(name)
+    match = re.fullmatch(_FACETS, name)
     if match is None:
         return {}
     fields = match.groupdict()
-    return fields | {"tags": _BOOKKEEPING_SUFFIX.sub("", fields["tags"])}
+    return fields | {"tags": re.sub(_BOOKKEEPING_SUFFIX, "", fields["tags"])}
 
 
 def path_of(did: Did) -> str:
@@ -153,6 +153,7 @@ def file_name(dataset: str, number: int, attempt: int) -> str:
     return f"{dataset}._{number:06d}.{_extension(dataset)}.{attempt}"
 
 
+@lru_cache
 def _extension(dataset: str) -> str:
     """Of files of the dataset's format: ``root``, but for what is known to be none; free names have it anywhere."""
     wanted = facets(dataset).get("format")
@@ -183,6 +184,8 @@ def literal_prefix(pattern: str) -> str:
 
 def near_misses(wanted: str, known: Iterable[str], limit: int = 3) -> list[str]:
     """The known names most like the wanted one, best first; differences of case count for nothing."""
+    import difflib  # which only mistakes need
+
     by_lower = {name.lower(): name for name in known}
     close = difflib.get_close_matches(wanted.lower(), by_lower, n=limit, cutoff=0.8)
     return [by_lower[name] for name in close]
@@ -222,7 +225,7 @@ def _broken_rule(what: str, value: str, longest: int) -> tuple[str, str]:
         return f"'{shown(value)}' is an absolute path, no {what}", rule
     if "/" in value or "\\" in value:
         return f"'{shown(value)}' is a path, no {what}", rule
-    strange = next((character for character in value if not _USUAL.fullmatch(character)), None)
+    strange = next((character for character in value if not re.fullmatch(_USUAL, character)), None)
     if strange is not None:
         return f"'{shown(value)}' cannot be a {what}: it has {_described(strange)}", rule
     if value.startswith("-"):
