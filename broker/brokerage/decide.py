@@ -103,12 +103,6 @@ def _taken_again(verdict: Verdict) -> Verdict:
 
 def _spread(need: Need, offers: Sequence[Offer], verdicts: Sequence[Verdict], jobs: int) -> dict[int, int]:
     """How many jobs each queue gets, in the order of the first: each job goes to the heaviest with room left."""
-    rooms = {offer.queue: min(room(need, offer) for room in ROOMS.values()) for offer in offers}
-    static = {
-        offer.queue: verdict.weight / busy(need, offer)
-        for offer, verdict in zip(offers, verdicts, strict=True)
-        if verdict.passed
-    }
     heap = [
         (-verdict.weight, offer.queue, offer)
         for offer, verdict in zip(offers, verdicts, strict=True)
@@ -116,10 +110,15 @@ def _spread(need: Need, offers: Sequence[Offer], verdicts: Sequence[Verdict], jo
     ]
     heapify(heap)
     taken: dict[int, int] = {}
+    rooms: dict[int, int] = {}
+    static: dict[int, float] = {}
     for _ in range(jobs):
         if not heap:
             break
-        _, queue, offer = heap[0]
+        weight, queue, offer = heap[0]
+        if queue not in taken:  # of many queues few get any of a small bunch: the others are not asked for their room
+            rooms[queue] = min(room(need, offer) for room in ROOMS.values())
+            static[queue] = -weight / busy(need, offer)
         taken[queue] = more = taken.get(queue, 0) + 1
         if more < rooms[queue]:
             heapreplace(heap, (-static[queue] * busy(need, offer, more), queue, offer))

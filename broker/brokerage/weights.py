@@ -59,6 +59,8 @@ def locality(need: Need, offer: Offer) -> tuple[float, str]:
 
 def moving_s(need: Need, offer: Offer) -> float:
     """Seconds until one job's missing inputs have come by the best links, after what is on its way already."""
+    if not need.inputs:
+        return 0.0
     return bunch_s(need, offer) / len(need.jobs) + ahead_s(need, offer)
 
 
