@@ -1,0 +1,50 @@
+"""Where waiting begins to explode as the load grows: small grids beside the large one, one for each load."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from itertools import pairwise
+from multiprocessing import get_context
+from multiprocessing.pool import AsyncResult
+from typing import Any
+
+from .load import JOBS_A_WEEK, SLOTS, WEEK_S, Size
+from .run import simulate
+
+LOADS = (0.6, 0.7, 0.8, 0.85, 0.9, 0.95, 1.0, 1.1, 1.2)
+TIMES = 10.0
+"""The knee is where 95 of 100 jobs start within so many times what that takes at the least load."""
+SMALL = Size(days=2.0, slots=35_000, sites=30, stock_h=0.0)
+
+
+@contextmanager
+def sweep(small: Size = SMALL, loads: Sequence[float] = LOADS) -> Iterator["AsyncResult[Any]"]:
+    """In a process of its own: the points, one after the other."""
+    sizes = [Size(small.days, small.slots, small.sites, load, 0.0, small.troubles, small.seed) for load in loads]
+    with get_context("spawn").Pool(1, maxtasksperchild=1) as pool:
+        yield pool.map_async(point, sizes, chunksize=1)
+
+
+def point(size: Size) -> dict[str, Any]:
+    found = simulate(size)
+    return {name: found[name] for name in ("load", "slot_use_percent", "wait_p50_s", "wait_p95_s")}
+
+
+def knee(points: Sequence[dict[str, Any]], times: float = TIMES) -> float | None:
+    """The load, between two points, at which 95 of 100 jobs wait for so many times as long as at the first one."""
+    limit = times * points[0]["wait_p95_s"]
+    for before, after in pairwise(points):
+        if before["wait_p95_s"] <= limit < after["wait_p95_s"]:
+            part = (limit - before["wait_p95_s"]) / (after["wait_p95_s"] - before["wait_p95_s"])
+            return float(round(before["load"] + part * (after["load"] - before["load"]), 3))
+    return None
+
+
+def described(points: Sequence[dict[str, Any]], small: Size = SMALL) -> dict[str, Any]:
+    sizes = {"days": small.days, "slots": small.slots, "sites": small.sites}
+    return {**sizes, "times": TIMES, "points": list(points), "load": knee(points)}
+
+
+def slots_of_a_core(found: dict[str, Any]) -> int:
+    """How many slots keep one core busy with nothing but decisions, at this many jobs for each slot."""
+    each_s: float = (found["brokerage"]["cpu_s"] + found["matching"]["cpu_s"]) / found["runs"]
+    return round(SLOTS * WEEK_S / JOBS_A_WEEK / each_s)
