@@ -33,7 +33,7 @@ SELECT id, at, kind, object, actor, text FROM catalog_event
 WHERE object = ANY($1) AND ($2::bigint IS NULL OR id < $2) ORDER BY id DESC LIMIT $3
 """
 _MORE = "SELECT id, md5, meta FROM file WHERE id = ANY($1::bigint[])"
-_HIDDEN = {"id"}
+_HIDDEN = {"id", "charged"}
 ALL = Query()
 LOOKED_AT = 20
 """Files in which a copy is looked for, to show how to read one."""
