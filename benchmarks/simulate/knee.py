@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from itertools import pairwise
 from multiprocessing import get_context
 from multiprocessing.pool import AsyncResult
@@ -13,13 +14,13 @@ from .run import simulate
 LOADS = (0.6, 0.7, 0.8, 0.85, 0.9, 0.95, 1.0, 1.1, 1.2)
 TIMES = 10.0
 """The knee is where 95 of 100 jobs start within so many times what that takes at the least load."""
-SMALL = Size(days=2.0, slots=35_000, sites=30, stock_h=0.0)
+SMALL = Size(days=3.0, slots=35_000, sites=30, stock_h=0.0, warm_h=18.0)
 
 
 @contextmanager
 def sweep(small: Size = SMALL, loads: Sequence[float] = LOADS) -> Iterator["AsyncResult[Any]"]:
     """In a process of its own: the points, one after the other."""
-    sizes = [Size(small.days, small.slots, small.sites, load, 0.0, small.troubles, small.seed) for load in loads]
+    sizes = [replace(small, load=load) for load in loads]
     with get_context("spawn").Pool(1, maxtasksperchild=1) as pool:
         yield pool.map_async(point, sizes, chunksize=1)
 

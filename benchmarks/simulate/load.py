@@ -20,15 +20,23 @@ SLOTS, SITES, JOBS_A_WEEK = 700_000, 150, 5_000_000
 
 @dataclass(frozen=True)
 class Size:
-    """``load``: the work submitted, as a part of what all slots can do; ``stock_h``: hours of it wait at first."""
+    """``load``: the work submitted, as a part of what all slots can do; ``stock_h``: hours of it wait at first.
+
+    The first ``warm_h`` hours (a quarter of a shorter time) are left out of averages and waiting times.
+    """
 
     days: float = 30.0
     slots: int = SLOTS
     sites: int = SITES
     load: float = 1.0
     stock_h: float = 18.0
+    warm_h: float = 12.0
     troubles: bool = True
     seed: int = 1
+
+    @property
+    def warm_up_h(self) -> int:
+        return int(min(self.warm_h, self.days * 6))
 
     @property
     def scale(self) -> float:

@@ -7,13 +7,10 @@ from .book import share_errors, together
 from .load import DAY_S, HOUR_S, LEAVES
 from .world import TICK_S, World
 
-WARM_H = 12
-"""Hours at first that are left out of averages, or a quarter of a shorter time."""
-
 
 def report(world: World, wall_s: float, cpu_s: float) -> dict[str, Any]:
     size, counts, placing = world.size, world.counts, world.placing
-    warm = min(WARM_H, len(world.hours) // 4)
+    warm = min(size.warm_up_h, len(world.hours) - 1)
     hours = world.hours[warm:]
     use = [100 * sum(hour.use.values()) / size.slots for hour in hours]
     errors = share_errors(world.hours, warm)

@@ -207,7 +207,7 @@ class World:
         self.use[share] += needs.cores
         self.ready[share] -= needs.cores
         self.counts["started"] += 1
-        if job not in self.tasks.tries:
+        if job not in self.tasks.tries and self.now >= self.size.warm_up_h * HOUR_S:
             self.waits[share].add(self.now - task.ready_at)
         seconds, error = task.what.job_s * self._factors[self.counts["started"] % POOL], ""
         if self.trouble[site] == troubles.BLACK_HOLE:
