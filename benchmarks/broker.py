@@ -9,48 +9,62 @@ import argparse
 import asyncio
 import json
 import os
+import random
+import resource
 import statistics
 import sys
 import time
 import uuid
+from contextlib import suppress
 from typing import Any, NamedTuple
 
-from prodchain.broker import generation, hooks, placement, reports, submission
-from prodchain.broker.bunches import Pace
+from prodchain.broker import reports
 from prodchain.broker.matching.dispatcher import Dispatcher
 from prodchain.broker.reports import Report
 from prodchain.pilot_agent.messages import Acquire, Stored, Update, Updates
 
-from . import brokerage, peer
+from . import broker_submit, brokerage, peer
 from .client import Caller
-from .farm import Farm, Server, farm, request, rss_mb, serve
-from .load import load
+from .farm import Farm, Server, farm, rss_mb, serve
+from .load import Load, load
 
 
 class Sizes(NamedTuple):
     """How large and how long."""
 
     seconds: float
-    shallow: int
+    stock: int
+    """Jobs that are ready before each run of pilots, or the queue would run dry."""
     deep_ready: int
     deep_all: int
     parked: int
+    known: int
     crowd: int
     task: int
     bulk: int
     peer: int
 
 
-FULL = Sizes(10, 200_000, 1_000_000, 10_000_000, 500, 10_000, 100_000, 60_000, 20_000)
-QUICK = Sizes(2, 30_000, 60_000, 100_000, 100, 0, 10_000, 6_000, 2_000)
+FULL = Sizes(10, 200_000, 1_000_000, 10_000_000, 500, 100_000, 10_000, 100_000, 60_000, 20_000)
+QUICK = Sizes(1, 10_000, 30_000, 100_000, 100, 10_000, 1000, 10_000, 4_000, 2_000)
 BULK = 200
 """Jobs in a bulk call."""
 
 
-async def dispatch(found: dict[str, Any], park: Farm, server: Server, sizes: Sizes) -> None:
+async def rush(park: Farm, server: Server, pilots: int, sizes: Sizes) -> Load:
+    """Pilots that get a job with each call; once more, with more jobs, if there were too few."""
+    await park.stock(sizes.stock)
+    found = await load(park, server, "dispatch", pilots=pilots, seconds=sizes.seconds)
+    if found.given < found.calls - found.errors:
+        await park.stock(2 * found.calls)
+        found = await load(park, server, "dispatch", pilots=pilots, seconds=sizes.seconds)
+    return found
+
+
+async def dispatch(found: dict[str, Any], park: Farm, server: Server, sizes: Sizes) -> Load:
     await load(park, server, "dispatch", pilots=8, seconds=1)  # statements are prepared, tokens known
-    at_64 = await load(park, server, "dispatch", pilots=64, seconds=sizes.seconds)
-    at_8 = await load(park, server, "dispatch", pilots=8, seconds=sizes.seconds)
+    at_8 = await rush(park, server, 8, sizes)
+    at_64 = await rush(park, server, 64, sizes)
     found |= {
         "dispatch_per_s_64": round(at_64.per_s),
         "dispatch_per_s_8": round(at_8.per_s),
@@ -61,22 +75,42 @@ async def dispatch(found: dict[str, Any], park: Farm, server: Server, sizes: Siz
     }
     bare = serve(park, [sys.executable, "-m", "benchmarks.bare", str(park.queue)])
     await load(park, bare, "dispatch", pilots=8, seconds=1)
-    limit = await load(park, bare, "dispatch", pilots=64, seconds=sizes.seconds)
+    limit = await rush(park, bare, 64, sizes)
     park.stop(bare)
     found |= {
         "bare_per_s": round(limit.per_s),
         "bare_cpu_ms": round(limit.cpu_ms, 4),
         "dispatch_ratio_to_bare": round(at_64.per_s / limit.per_s, 3),
     }
+    return at_64
 
 
-async def depth(found: dict[str, Any], park: Farm, server: Server, sizes: Sizes) -> None:
+async def several(found: dict[str, Any], park: Farm, server: Server, one: Load, sizes: Sizes) -> None:
+    """The same pilots, half of them at a second server."""
+    second = serve(park)
+    await load(park, second, "dispatch", pilots=8, seconds=1)
+    await park.stock(sizes.stock)
+    before = await park.given()
+    two = await asyncio.gather(
+        *(load(park, each, "dispatch", pilots=32, seconds=sizes.seconds) for each in (server, second))
+    )
+    park.stop(second)
+    jobs = sum(each.given for each in two)
+    found |= {
+        "servers_1_per_s": round(one.per_s),
+        "servers_2_per_s": round(sum(each.per_s for each in two)),
+        "servers_2_cpu_ms": round(max(each.server_cpu_s + each.database_cpu_s for each in two) / jobs * 1e3, 4),
+        # Pilots that were told of a job which is not given would be those of a job that went out twice.
+        "servers_2_twice": max(0, jobs - (await park.given() - before)),
+    }
+
+
+async def depth(found: dict[str, Any], park: Farm, server: Server, shallow: Load, sizes: Sizes) -> None:
     """The same at many times the jobs."""
-    shallow = await load(park, server, "dispatch", pilots=64, seconds=sizes.seconds)
     await park.fill(sizes.deep_all - sizes.deep_ready, "finished")
-    await park.fill(sizes.deep_ready)
+    await park.stock(sizes.deep_ready)
     await load(park, server, "dispatch", pilots=8, seconds=1)
-    deep = await load(park, server, "dispatch", pilots=64, seconds=sizes.seconds)
+    deep = await rush(park, server, 64, sizes)
     found |= {
         "dispatch_depth_ratio": round(deep.per_s / shallow.per_s, 3),
         "dispatch_depth_cpu_ratio": round(deep.cpu_ms / shallow.cpu_ms, 3),
@@ -191,43 +225,11 @@ class _Only:
     def __init__(self, conn: Any) -> None:
         self._conn = conn
 
-    def acquire(self) -> "_Only":
-        return self
-
-    async def __aenter__(self) -> Any:
+    async def acquire(self, *, timeout: float) -> Any:  # noqa: ASYNC109 - as the pool's
         return self._conn
 
-    async def __aexit__(self, *_: object) -> None:
+    async def release(self, conn: Any) -> None:
         return None
-
-
-async def submit(found: dict[str, Any], park: Farm, sizes: Sizes) -> None:
-    """A task's jobs: generated, brokered with their verdicts stored, written."""
-    hooks.install()
-    await park.pool.execute("UPDATE queue SET slots = 10000000")
-    async with park.pool.acquire() as conn:
-        async with conn.transaction():
-            wanted = request(9999, events=sizes.task * 1000, memory_mb=1000)
-            task, _ = await submission.submit(conn, wanted, "bench")
-        assert task.id is not None
-        start, before = time.monotonic(), time.process_time()
-        made = placed = 0
-        while made < sizes.task:
-            async with conn.transaction():
-                made += await generation.generate(conn, task.id)
-        while placed < sizes.task:
-            async with conn.transaction():
-                some = await placement.place(conn, task.id, Pace(3, 15))
-            if not some:
-                break
-            placed += some
-        took = time.monotonic() - start
-    found |= {
-        "submit_jobs_per_s": round(placed / took),
-        "submit_python_us": round((time.process_time() - before) / max(placed, 1) * 1e6, 1),
-        "submit_placed": placed,
-        "decisions_per_s": brokerage.decisions(100)["decisions_per_s"],
-    }
 
 
 async def heartbeats(found: dict[str, Any], park: Farm, server: Server, sizes: Sizes) -> None:
@@ -275,36 +277,57 @@ async def heartbeats(found: dict[str, Any], park: Farm, server: Server, sizes: S
 
 
 async def crowd(found: dict[str, Any], park: Farm, server: Server, sizes: Sizes) -> None:
-    """Many parked pilots at once: what they cost in memory."""
-    callers = [Caller(server.url, park.token) for _ in range(sizes.crowd)]
-    wish = [ask(f"crowd-{number}", cores=1, memory_mb=1, wait_s=60) for number in range(sizes.crowd)]
-    tasks = [
-        asyncio.create_task(caller.post("/api/pilot/acquire", each))
-        for caller, each in zip(callers, wish, strict=True)
-    ]
-    if tasks:
-        await asyncio.sleep(15)
-    found |= {"server_rss_mb": rss_mb(server.pid), "crowd": sizes.crowd}
+    """Many pilots that the server knows, and many parked at once: what they cost in memory."""
+    while await park.pool.fetchval("SELECT count(*) FROM pilot") < sizes.known:
+        await load(park, server, "crowd", pilots=64, seconds=2)
+        await asyncio.sleep(3)  # they are noted every two seconds
+    waiting: set[int] = set()
+
+    async def pilot(number: int) -> None:
+        caller = Caller(server.url, park.token)
+        try:
+            while True:
+                waiting.add(number)
+                with suppress(RuntimeError):  # refused: too many at once
+                    await caller.post("/api/pilot/acquire", ask(f"crowd-{number}", cores=1, memory_mb=1, wait_s=60))
+                waiting.discard(number)
+                await asyncio.sleep(random.uniform(0.5, 1.5))
+        finally:
+            caller.close()
+
+    tasks = []
+    for number in range(sizes.crowd):
+        tasks.append(asyncio.create_task(pilot(number)))
+        if number % 100 == 99:
+            await asyncio.sleep(0.05)
+    await asyncio.sleep(10 if sizes.crowd > 1000 else 2)  # who was refused has come again
+    found |= {
+        "server_rss_mb": rss_mb(server.pid),
+        "pilots_known": await park.pool.fetchval("SELECT count(*) FROM pilot"),
+        "pilots_parked": len(waiting),
+    }
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
-    for caller in callers:
-        caller.close()
 
 
 async def measure(sizes: Sizes) -> dict[str, Any]:
+    # Each parked pilot is a connection, here and at the server.
+    resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
     found: dict[str, Any] = {"cores": os.cpu_count(), "load": round(os.getloadavg()[0], 2)}
     async with farm() as park:
-        await park.fill(sizes.shallow)
+        await park.stock(sizes.stock)
         server = serve(park)
-        await dispatch(found, park, server, sizes)
-        await park.fill(sizes.shallow)
-        await depth(found, park, server, sizes)
+        at_64 = await dispatch(found, park, server, sizes)
+        await several(found, park, server, at_64, sizes)
+        await depth(found, park, server, at_64, sizes)
+        await park.stock(sizes.stock + 2 * sizes.bulk)
         await life(found, park, server, sizes)
         await heartbeats(found, park, server, sizes)
         await wakeup(found, park, server, sizes)
         await crowd(found, park, server, sizes)
-        await submit(found, park, sizes)
+        await broker_submit.submit(found, park, sizes.task)
+        found["decisions_per_s"] = brokerage.decisions(100)["decisions_per_s"]
         found["peers"] = {"pgqueuer": await peer.measure(park.database.create_database("pgqueuer"), sizes.peer)}
     return found
 

@@ -134,12 +134,15 @@ class Farm:
         )
         async with self.pool.acquire() as conn, conn.transaction():
             await conn.execute("SET LOCAL session_replication_role = replica")
+            # The rows are as placement leaves them, and so are the pages.
+            await conn.execute("ALTER TABLE job SET (fillfactor = 85)")
             before: int = await conn.fetchval("SELECT coalesce(max(id), 0) FROM job")
             for start in range(0, jobs, 500_000):
                 part = min(500_000, jobs - start)
                 await conn.execute(FILL.replace("{spec}", kind), before + start, part, state, self.queue, timeout=600)
                 await conn.execute(COUNT, part, self.queue, state)
             await conn.execute("SELECT setval(pg_get_serial_sequence('job', 'id'), $1)", before + jobs)
+            await conn.execute("ALTER TABLE job SET (fillfactor = 30)")
         await self.settle()
         if state == "activated":
             await self.pool.execute("SELECT pg_notify('prodchain_ready', $1)", str(self.queue))
@@ -154,6 +157,16 @@ class Farm:
         for table in ("job", "ready", "job_count", "lease", "pilot", "event"):
             await self.pool.execute(f"VACUUM ANALYZE {table}", timeout=1200)
         await self.pool.execute("CHECKPOINT", timeout=600)
+
+    async def stock(self, jobs: int) -> None:
+        """At least so many are ready."""
+        if (missing := jobs - await self.ready()) > 0:
+            await self.fill(missing)
+
+    async def given(self) -> int:
+        """Jobs that pilots have or had."""
+        found: int = await self.pool.fetchval("SELECT count(*) FROM job WHERE pilot IS NOT NULL")
+        return found
 
     async def ready(self) -> int:
         found: int = await self.pool.fetchval("SELECT count(*) FROM ready")
@@ -189,9 +202,10 @@ def serve(farm: Farm, command: list[str] | None = None) -> Server:
         "PRODCHAIN_DATABASE_URL": farm.url,
         "PRODCHAIN_PORT": str(port),
     }
-    log = (farm.folder / f"server-{port}.log").open("wb")
     program = command or [sys.executable, "-m", "prodchain.broker.server"]
-    server = Server(subprocess.Popen(program, env=environment, stdout=log, stderr=log), f"http://127.0.0.1:{port}")
+    with (farm.folder / f"server-{port}.log").open("wb") as log:
+        process = subprocess.Popen(program, env=environment, stdout=log, stderr=log)
+    server = Server(process, f"http://127.0.0.1:{port}")
     end = time.monotonic() + 60
     while time.monotonic() < end:
         try:

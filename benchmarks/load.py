@@ -18,6 +18,11 @@ class Load:
     """What pilots met: their calls, and the CPU that these cost."""
 
     calls: int
+    given: int
+    """Answers with a job."""
+    refused: int
+    strange: int
+    """Of these: others than 429 and 503 that say when to come again."""
     seconds: float
     p50_ms: float
     p99_ms: float
@@ -35,8 +40,10 @@ class Load:
         return (self.server_cpu_s + self.database_cpu_s) / max(self.calls, 1) * 1e3
 
 
-async def load(farm: Farm, server: Server, work: str, *, pilots: int, seconds: float, **more: str) -> Load:
-    """So many pilots, each with one request under way, for that time."""
+async def load(
+    farm: Farm, server: Server, work: str, *, pilots: int, seconds: float, threads: int = 0, **more: str
+) -> Load:
+    """So many pilots, each with one request under way, for that time; with fewer ``threads`` they share names."""
     wrk = shutil.which("wrk")
     if wrk is None:
         raise SystemExit("error: the load generator wrk is missing\nhint: `make services` installs it")
@@ -47,7 +54,7 @@ async def load(farm: Farm, server: Server, work: str, *, pilots: int, seconds: f
     process = await asyncio.create_subprocess_exec(
         *(
             wrk,
-            f"-t{pilots}",
+            f"-t{threads or pilots}",
             f"-c{pilots}",
             f"-d{seconds:.0f}s",
             "--latency",
@@ -65,6 +72,9 @@ async def load(farm: Farm, server: Server, work: str, *, pilots: int, seconds: f
     found = json.loads(out.decode().strip().splitlines()[-1])
     return Load(
         found["requests"],
+        found["given"],
+        found["refused"],
+        found["strange"],
         found["seconds"],
         found["p50_ms"],
         found["p99_ms"],

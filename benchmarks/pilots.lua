@@ -1,6 +1,8 @@
 -- One pilot for each thread of wrk (-t and -c are equal), so each has its own name and has one request under way.
--- PILOT_TOKEN, PILOT_WORK: dispatch (a job for each call), life (dispatch, running, finished), beat (heartbeats),
--- PILOT_JOBS for beat: the first job; pilot n has the job first + n.
+-- PILOT_TOKEN, PILOT_WORK: dispatch (a job for each call), crowd (each call is another pilot's, which no job fits),
+-- life (dispatch, running, finished), beat (heartbeats),
+-- PILOT_JOBS for beat: the first job; pilot n has the job first + n. Work of one kind of call (dispatch, beat) may have
+-- more connections than threads.
 local pilots = 0
 function setup(thread)
    thread:set("number", pilots)
@@ -32,6 +34,10 @@ local result = '{"pilot":"%s","updates":[{"job":%s,"state":"finished","log_offse
 function request()
    if stage == "acquire" then
       count = count + 1
+      if work == "crowd" then
+         local other = format("%s-%d", name, count)
+         return wrk.format("POST", "/api/pilot/acquire", head, format(ask, other, other, 1, number, 0, 1, 1))
+      end
       local body = format(ask, name, name, count, number, 4 + number % 5, 16000 + number % 3 * 1000, 86400 - count % 900)
       return wrk.format("POST", "/api/pilot/acquire", head, body)
    elseif stage == "finish" then
@@ -41,13 +47,19 @@ function request()
    return wrk.format("POST", "/api/pilot/update", head, format(news, name, job))
 end
 
-local empty, refused = 0, 0
+given, refused, strange = 0, 0, 0
 if (os.getenv("PILOT_WORK") or "dispatch") ~= "beat" then
    function response(status, headers, body)
-      if status ~= 200 then refused = refused + 1; stage = "acquire"; return end
+      if status ~= 200 then
+         refused, stage = refused + 1, "acquire"
+         local later = headers["retry-after"] or headers["Retry-After"]
+         if (status ~= 503 and status ~= 429) or not later then strange = strange + 1 end
+         return
+      end
       if stage == "acquire" then
          job = string.match(body, '"job": ?(%d+)')
-         if not job then empty = empty + 1; return end
+         if not job then return end
+         given = given + 1
          if work == "life" then
             lfn = string.match(body, '"outputs": ?%[{[^}]*"lfn": ?"([^"]+)"')
             stage = "run"
@@ -68,7 +80,12 @@ function setup(thread)
 end
 
 function done(summary, latency, requests)
-   io.write(format('{"requests": %d, "seconds": %.6f, "p50_ms": %.3f, "p99_ms": %.3f, "errors": %d}\n',
+   local sums = {given = 0, refused = 0, strange = 0}
+   for _, thread in ipairs(threads) do
+      for key, value in pairs(sums) do sums[key] = value + thread:get(key) end
+   end
+   io.write(format('{"given": %d, "refused": %d, "strange": %d, ', sums.given, sums.refused, sums.strange))
+   io.write(format('"requests": %d, "seconds": %.6f, "p50_ms": %.3f, "p99_ms": %.3f, "errors": %d}\n',
       summary.requests, summary.duration / 1e6, latency:percentile(50) / 1e3, latency:percentile(99) / 1e3,
       summary.errors.connect + summary.errors.read + summary.errors.write + summary.errors.status + summary.errors.timeout))
 end

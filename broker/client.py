@@ -11,6 +11,7 @@ ApiError
 
 import json
 import os
+import random
 import ssl
 import time
 from collections.abc import Iterator, Mapping
@@ -26,6 +27,8 @@ from .order_calls import OrderCalls
 
 BACK_OFF_S = (0.1, 0.3, 0.9)
 """Waits before a request is repeated; a broker that its supervisor starts again is back within about a second."""
+LONGEST_ASKED_S = 2.0
+"""Of the waits that a server asks for."""
 AGAIN = (502, 503)
 """Answers that say: not now."""
 
@@ -230,12 +233,15 @@ class Client(OrderCalls):
             request.data = json.dumps(body).encode()
         waits = list(BACK_OFF_S) if again else []
         while True:
+            asked_s = 0.0
             try:
                 with self._opener.open(request, timeout=timeout_s) as answer:
                     return bytes(answer.read())
             except HTTPError as refusal:
                 if refusal.code not in AGAIN or not waits:
                     raise self._refused(refusal) from None
+                said = refusal.headers.get("Retry-After", "")
+                asked_s = min(float(said), LONGEST_ASKED_S) if said.isdigit() else 0.0
             except TimeoutError:
                 raise self._timed_out(timeout_s) from None
             except (OSError, HTTPException) as loss:
@@ -244,7 +250,7 @@ class Client(OrderCalls):
                     raise self._timed_out(timeout_s) from None
                 if not waits or isinstance(reason, ssl.SSLCertVerificationError):
                     raise self._lost(reason) from None
-            time.sleep(waits.pop(0))
+            time.sleep(max(waits.pop(0), asked_s) * random.uniform(1, 1.5))  # noqa: S311 - not all at once
 
     # Failures
 

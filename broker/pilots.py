@@ -7,7 +7,9 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
+from .connections import connection
 from .database import LOST, Connection, Pool
+from .errors import Unavailable
 
 NOTE_S = 2.0
 """How long a note may wait."""
@@ -90,8 +92,8 @@ class Pilots:
         if self._writing:
             self._writing.cancel()
             await asyncio.gather(self._writing, return_exceptions=True)
-        with suppress(*LOST):
-            async with self._pool.acquire() as conn:
+        with suppress(*LOST, Unavailable):
+            async with connection(self._pool) as conn:
                 await self._write(conn)
 
     def _soon(self) -> None:
@@ -100,8 +102,8 @@ class Pilots:
 
     async def _later(self) -> None:
         await asyncio.sleep(NOTE_S)
-        with suppress(*LOST):
-            async with self._pool.acquire() as conn:
+        with suppress(*LOST, Unavailable):
+            async with connection(self._pool) as conn:
                 await self._write(conn)
 
     async def _write(self, conn: Connection) -> None:

@@ -4,16 +4,23 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+import asyncpg
+
 from prodchain.pilot_agent.messages import Answers, Updates
 
 from . import reports
 from .connections import connection
 from .database import Pool
+from .errors import Busy, Unavailable
 from .pilots import Pilots
 from .reports import FINAL, Report
 
 BATCH = 2000
 """Updates in one transaction."""
+REPORTING = 1024
+"""Calls that are served at once: twice as many as ask for work, as what is done comes before what is to do."""
+AWAY = (Unavailable, OSError, asyncpg.InterfaceError, asyncpg.PostgresConnectionError)
+"""What is the matter of no single report."""
 
 
 @dataclass(eq=False)
@@ -41,6 +48,9 @@ class _Line:
             batch = self._take()
             try:
                 answers = await self._apply(batch)
+            except asyncpg.DeadlockDetectedError:  # with another server, whose batch is through now
+                self._waiting[:0] = batch
+                continue
             except Exception as error:  # whatever it was: nobody may wait for ever
                 await self._alone(batch, error)
                 continue
@@ -66,7 +76,7 @@ class _Line:
             if each.answer.done():
                 continue
             try:
-                if len(batch) == 1:
+                if len(batch) == 1 or isinstance(error, AWAY):
                     raise error
                 [answer] = await self._apply([each])
             except Exception as its_own:
@@ -82,17 +92,27 @@ class Reports:
         self._pilots = pilots
         self._on_the_way = _Line(pool, lease_s)
         self._over = _Line(pool, lease_s)
+        self._calls = 0
 
     async def report(self, queue: int, news: Sequence[Updates]) -> list[Answers]:
-        """The answers to each pilot's news. Raises BadRequest for a state that no pilot may report."""
+        """The answers to each pilot's news.
+
+        Raises BadRequest for a state that no pilot may report, Busy while too many others report.
+        """
         over, found = [], []
         for each in news:
             reports.refuse(each)
             over.append(any(update.state in FINAL for update in each.updates))
             found.append(_Waiting(Report(queue, each)))
+        if self._calls >= REPORTING:
+            raise Busy("too many pilots report at once", object="reports", hint="repeat it in a moment")
         self._on_the_way.put([each for each, final in zip(found, over, strict=True) if not final])
         self._over.put([each for each, final in zip(found, over, strict=True) if final])
-        answers = [await each.answer for each in found]
+        self._calls += 1
+        try:
+            answers = await asyncio.gather(*(each.answer for each in found))
+        finally:
+            self._calls -= 1
         self._pilots.heard([each.pilot for each, final in zip(news, over, strict=True) if not final])
         self._pilots.heard([each.pilot for each, final in zip(news, over, strict=True) if final], free=True)
         return answers

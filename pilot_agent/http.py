@@ -57,8 +57,8 @@ class Client:
             try:
                 return self._try(path, document, timeout_s)
             except _Later as later:
-                # Jitter: pilots that lost the broker together must not come back together.
-                wait_s = max(later.pause_s, pause_s * random.uniform(0.5, 1.5))  # noqa: S311
+                # Jitter: pilots that lost the broker, or were refused, together must not come back together.
+                wait_s = max(later.pause_s * random.uniform(1, 1.5), pause_s * random.uniform(0.5, 1.5))  # noqa: S311
                 if time.monotonic() + wait_s > deadline:
                     raise Unreachable(
                         f"{self._server}: {later}",

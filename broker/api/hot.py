@@ -5,6 +5,7 @@ decoded by msgspec into the message that it names first, and what it returns are
 refused goes the long way, through the envelope and the tables of problems.
 """
 
+import asyncio
 import itertools
 import json
 import secrets
@@ -19,12 +20,19 @@ from starlette.exceptions import HTTPException
 from starlette.middleware.exceptions import ExceptionMiddleware
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from ..errors import BadRequest
+from ..errors import BadRequest, Busy
 from .envelope import LARGEST_BODY, Envelope
 from .policies import Access
+from .refusals import Refusals
 
 Endpoint: TypeAlias = Callable[..., Coroutine[Any, Any, bytes]]
 HINT = "correct the field; /openapi.json describes what each call takes"
+OTHERS = 256
+"""Calls of other routes that are under way at once; each waits for one of a few connections to the database."""
+LARGE = 32
+"""Bodies of hot calls that are read at once, of those that come in several parts."""
+BODY_S = 30.0
+"""How long such a body may take."""
 
 _HEADERS = ((b"content-type", b"application/json"), (b"x-content-type-options", b"nosniff"))
 _RUN, _NUMBERS = secrets.token_hex(8), itertools.count(1)
@@ -51,7 +59,7 @@ class HotRoute(APIRoute):
         caller = await self._policy(request)
         message = self._decode(await _body(receive))
         answer = await self._answer(message, caller, request)
-        name = f"{_RUN}{next(_NUMBERS):016x}".encode()
+        name = _request_id().encode()
         length = (b"content-length", b"%d" % len(answer))
         headers = (*_HEADERS, length, (b"x-request-id", name))
         await send({"type": "http.response.start", "status": 200, "headers": headers})
@@ -80,17 +88,39 @@ class HotApp(FastAPI):
 
     hot: Mapping[str, HotRoute] = {}
 
+    def __init__(self, **more: Any) -> None:
+        super().__init__(**more)
+        self._refusals = Refusals()
+        self._others = 0
+
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         route = self.hot.get(scope["path"]) if scope["type"] == "http" and scope["method"] == "POST" else None
         if route is None or scope["query_string"]:
-            await super().__call__(scope, receive, send)
+            await self._long_way(scope, receive, send)
             return
         scope["app"] = self
         scope.setdefault("state", {})
         try:
             await route.serve(scope, receive, send)
+        except Busy as error:
+            await self._refusals.answer(error, _request_id(), scope, receive, send)
         except Exception as error:
             await Envelope(ExceptionMiddleware(_raising(error), self.exception_handlers))(scope, receive, send)
+
+    async def _long_way(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if self._others >= OTHERS and scope["type"] == "http":
+            error = Busy("too many calls are under way", object="calls", hint="repeat it in a moment")
+            await self._refusals.answer(error, _request_id(), scope, receive, send)
+            return
+        self._others += 1
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            self._others -= 1
+
+
+def _request_id() -> str:
+    return f"{_RUN}{next(_NUMBERS):016x}"
 
 
 def _raising(error: Exception) -> ASGIApp:
@@ -100,15 +130,35 @@ def _raising(error: Exception) -> ASGIApp:
     return app
 
 
+_large = 0
+
+
 async def _body(receive: Receive) -> bytes:
     message = await receive()
     body: bytes = message.get("body", b"")
-    while message.get("more_body"):
-        message = await receive()
-        body += message.get("body", b"")
-        if len(body) > LARGEST_BODY:
-            raise HTTPException(413, f"a request may have {LARGEST_BODY} bytes at most")
-    return body
+    return await _rest(receive, body) if message.get("more_body") else body
+
+
+async def _rest(receive: Receive, first: bytes) -> bytes:
+    """Of a body in several parts; those who send slowly must not fill the memory."""
+    global _large  # noqa: PLW0603 - of the process, as its memory is
+    if _large >= LARGE:
+        raise Busy("too many large requests come at once", object="large requests", hint="repeat it in a moment")
+    _large += 1
+    body, more = bytearray(first), True
+    try:
+        async with asyncio.timeout(BODY_S):
+            while more:
+                message = await receive()
+                body += message.get("body", b"")
+                more = message.get("more_body", False)
+                if len(body) > LARGEST_BODY:
+                    raise HTTPException(413, f"a request may have {LARGEST_BODY} bytes at most")
+    except TimeoutError:
+        raise HTTPException(408, f"the body did not come within {BODY_S:.0f} s") from None
+    finally:
+        _large -= 1
+    return bytes(body)
 
 
 def _bad(error: msgspec.ValidationError) -> BadRequest:

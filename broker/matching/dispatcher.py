@@ -205,7 +205,9 @@ class Dispatcher:
 
     async def _ask(self, desk: _Desk, ask: Acquire, gone: Gone | None) -> list[str]:
         if self._asking >= ASKING:
-            raise Busy("too many pilots ask for work at once", object="acquire", hint="ask again in a moment")
+            raise Busy(
+                "too many pilots ask for work at once", object="requests for work", hint="ask again in a moment"
+            )
         wish = _Wish(ask, asyncio.get_running_loop().create_future())
         desk.put(wish)
         self._asking += 1

@@ -4,8 +4,10 @@ import asyncio
 from dataclasses import replace
 from typing import Any
 
+import asyncpg
 import pytest
 
+from prodchain.broker import reporting
 from prodchain.broker.errors import BadRequest
 from prodchain.broker.pilots import Pilots
 from prodchain.broker.reporting import Reports
@@ -129,3 +131,42 @@ async def test_a_heartbeat_of_what_cannot_be_a_job_is_in_no_others_way(world: Wo
         reports.report(queue, [Updates(pilot, [Update(spec.job, "running")])]),
     )
     assert (commands(bad), commands(good)) == (["discard"], ["continue"])
+
+
+async def test_a_batch_that_met_another_servers_in_a_deadlock_is_applied_once_more(
+    world: World, reports: Reports, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    [(pilot, spec)] = await running(world, 1)
+    apply, tries = reporting.reports.apply, 0
+
+    async def meets(*values: Any) -> list[Answers]:
+        nonlocal tries
+        tries += 1
+        if tries == 1:
+            raise asyncpg.DeadlockDetectedError("deadlock detected")
+        return await apply(*values)
+
+    monkeypatch.setattr(reporting.reports, "apply", meets)
+    [answers] = await reports.report(await queue_of(world), [Updates(pilot, [Update(spec.job, "running")])])
+    assert commands(answers) == ["continue"]
+    assert tries == 2
+
+
+async def test_reports_are_not_tried_one_by_one_while_the_database_is_away(
+    world: World, reports: Reports, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tries = 0
+
+    async def away(*_: Any) -> list[Answers]:
+        nonlocal tries
+        tries += 1
+        raise asyncpg.ConnectionDoesNotExistError("connection was closed")
+
+    monkeypatch.setattr(reporting.reports, "apply", away)
+    queue = await queue_of(world)
+    found = await asyncio.gather(
+        *(reports.report(queue, [Updates(f"p{n}", [Update(n + 1, "running")])]) for n in range(5)),
+        return_exceptions=True,
+    )
+    assert all(isinstance(each, asyncpg.ConnectionDoesNotExistError) for each in found)
+    assert tries == 1

@@ -50,8 +50,8 @@ def test_a_server_that_says_when_to_come_back_is_obeyed(client: Client, broker: 
     broker.mishaps["acquire"] = [429]
     broker.retry_after = email.utils.formatdate(time.time() + 30)
     ask(client, patience_s=60)
-    assert pauses[0] == 7.0
-    assert 25 < pauses[1] <= 30
+    assert 7 <= pauses[0] <= 10.5  # not all at once
+    assert 25 < pauses[1] <= 45
 
 
 def test_patience_ends_and_the_error_says_what_the_server_said(client: Client, broker: Broker) -> None:
