@@ -10,7 +10,6 @@ from typing import Any
 
 import uvicorn
 
-from prodchain.broker.corked import CorkedProtocol
 from prodchain.broker.database import Pool, connect
 from prodchain.broker.matching.statements import GIVE
 
@@ -84,7 +83,7 @@ if __name__ == "__main__":
         host="127.0.0.1",
         port=port,
         loop="uvloop",
-        http=CorkedProtocol,
+        http="httptools",
         proxy_headers=False,
         access_log=False,
         log_level="warning",

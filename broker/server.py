@@ -9,7 +9,6 @@ import uvicorn
 from fastapi import FastAPI
 
 from .api.app import create_app
-from .corked import CorkedProtocol
 from .database import Pool, connect
 from .errors import BrokerError, Unavailable
 from .settings import Settings, load
@@ -75,7 +74,7 @@ async def _run(settings: Settings, pool: Pool, place: socket.socket) -> None:
     config = uvicorn.Config(
         app,
         loop="uvloop",
-        http=CorkedProtocol,
+        http="httptools",
         proxy_headers=False,  # nothing here asks who the client is
         lifespan="on",
         ws="none",
