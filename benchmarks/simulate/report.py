@@ -5,7 +5,8 @@ from typing import Any
 
 from .book import share_errors, together
 from .load import DAY_S, HOUR_S, LEAVES
-from .world import TICK_S, World
+from .pilots import TICK_S
+from .world import World
 
 
 def report(world: World, wall_s: float, cpu_s: float) -> dict[str, Any]:
@@ -74,11 +75,11 @@ def report(world: World, wall_s: float, cpu_s: float) -> dict[str, Any]:
             "bunch_ms": round(1000 * placing.cpu_s / placing.bunches, 2),
         },
         "matching": {
-            "offers": world.matches,
-            "cpu_s": round(world.match_cpu_s, 3),
-            "matches_per_cpu_s": round(world.matches / world.match_cpu_s),
+            "offers": world.pilots.offers,
+            "cpu_s": round(world.pilots.cpu_s, 3),
+            "matches_per_cpu_s": round(world.pilots.offers / world.pilots.cpu_s),
         },
-        "decisions_per_s": round((placing.jobs + world.matches) / wall_s),
+        "decisions_per_s": round((placing.jobs + world.pilots.offers) / wall_s),
         "wall_s": round(wall_s, 1),
         "cpu_s": round(cpu_s, 1),
         "rss_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,

@@ -115,8 +115,8 @@ class Tasks:
         ruled = decide(Failure(error, 1, task.what.kind.step, "prod"), run, RULES)
         tried.attempt += 1
         tried.spared = ruled.spared
-        if ruled.elsewhere and queue not in tried.avoid:
-            tried.avoid += (queue,)
+        if ruled.elsewhere:
+            self.avoid(job, queue)
         if ruled.again:
             self.back(task, job, self.number(ruled.requirement), now)
         else:
@@ -128,6 +128,11 @@ class Tasks:
         tried = self.tries.get(job)
         task.again[requirement, tried.avoid if tried else ()].append(job)
         task.again_since = min(task.again_since, now)
+
+    def avoid(self, job: int, queue: int) -> None:
+        tried = self.tries.setdefault(job, Tries())
+        if queue not in tried.avoid:
+            tried.avoid += (queue,)
 
     def give_up(self, task: Task, job: int, now: float) -> None:
         assert self.state[job] == WAITS
@@ -145,7 +150,7 @@ class Tasks:
             return False
         self.state[job] = WAITS
         task.open += 1
-        tried.avoid = tuple(dict.fromkeys((*tried.avoid, queue)))
+        self.avoid(job, queue)
         self.back(task, job, task.requirement, now)
         return True
 

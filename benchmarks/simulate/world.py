@@ -2,37 +2,30 @@
 
 import math
 import random
-import time
-from collections import Counter, defaultdict, deque
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
-from itertools import islice
 from typing import Any
 
 from prodchain.broker.brokerage.facts import Decision, Need, Slot
 from prodchain.broker.brokerage.facts import Offer as Queue
-from prodchain.broker.matching.match import Offer
-from prodchain.broker.matching.shares import Turns
+from prodchain.broker.matching.match import Lane
 
 from . import troubles
 from .book import Hour, Waits
 from .desk import Desk
 from .links import INCOMING_BYTES, Links
-from .load import DAY_S, HOUR_S, LEAVES, PILOT_CORES, SHARES, Size, sites, submissions
+from .load import DAY_S, HOUR_S, LEAVES, PILOT_CORES, Size, sites, submissions
+from .pilots import LIMIT_S, TICK_S, Pilots
 from .placing import CYCLE_S, Placing
 from .tasks import FAILED, FINISHED, Task, Tasks
 from .watch import Watch
 
-TICK_S = 60
-PILOT_S, LIMIT_S = 48 * HOUR_S, 96 * HOUR_S
-"""A pilot takes no more jobs after so long, and is replaced when its last is over; the most that a job may take."""
 FAIL_S = 90
 """A job at a black hole is over after so long."""
 AHEAD = 10
 """As offers.AHEAD: jobs that may wait at a queue for each slot of it."""
 LINK_S = 600
 """As the setting link_s; until then a copy is tried again after as long."""
-BATCH = 32
-"""Pilots of a queue that are served at once."""
 POOL = 1 << 16
 """Drawn once, used in turn: how much longer or shorter than their task's average jobs take."""
 
@@ -54,34 +47,20 @@ class World:
         self.assigned = [0] * len(self.sites)
         self.results: list[list[int]] = [[0, 0, 0, 0] for _ in self.sites]
         """Finished and failed, of this day and the one before."""
-        home = [site.queue for site in self.sites for _ in range(site.pilots)]
-        self.home = home
-        self.free = bytearray([PILOT_CORES]) * len(home)
-        self.memory = [self.sites[site].memory_mb for site in home]
-        self.until = [self.dice.uniform(0.1, 1.0) * PILOT_S for _ in home]
-        self.parked: list[dict[tuple[int, int], dict[int, None]]] = [{} for _ in self.sites]
-        """Pilots that found nothing, by what they offer."""
-        self.place: list[tuple[int, int] | None] = [None] * len(home)
+        self.pilots = Pilots(self.sites, self.desks, self.dice, self._start)
         self.ends: dict[int, list[tuple[int, int]]] = {}
         self.later: dict[int, list[tuple[Callable[..., None], tuple[Any, ...]]]] = {}
-        self.asking: dict[int, list[int]] = {0: list(range(len(home)))}
-        self.news: dict[int, int] = {}
-        """Queues with new jobs, and the fewest cores that one of them needs."""
         self.use: dict[int, int] = dict.fromkeys(LEAVES, 0)
         self.ready: dict[int, int] = dict.fromkeys(LEAVES, 0)
         self.waits = {share: Waits() for share in LEAVES}
         self.hours: list[Hour] = []
         self.counts: Counter[str] = Counter()
         self.errors: Counter[str] = Counter()
-        self.matches = 0
-        self.match_cpu_s = 0.0
         self._factors = [dice.lognormvariate(-0.045, 0.3) for _ in range(POOL)]
-        self._offers: dict[tuple[int, int], Offer] = {}
         self._tick = -1
         self.now = 0.0
         self._sum: dict[int, int] = dict.fromkeys(LEAVES, 0)
         self._always = set(LEAVES)
-        self._turns_at = -1
         for task in submissions(size, self.sites, dice):
             self._at(task.when, self._submit, task)
         for each in troubles.troubles(size, self.sites, dice):
@@ -100,110 +79,18 @@ class World:
             if self._tick % int(CYCLE_S / TICK_S) == 0:
                 self.placing.turn(self._queues(), self.now)
             self._end(self.ends.pop(self._tick, []))
-            self._ask()
+            self.pilots.turn(tick, self.trouble, self.use)
             for queue, tally in self.watch.look(self.now, TICK_S):
                 self._drained(queue, [end.job for end in tally.failures])
             self._note()
             if self._tick % (DAY_S // TICK_S) == DAY_S // TICK_S - 1:
                 told(self)
 
-    # -- what happens to pilots and jobs
+    # -- what happens to jobs
 
-    def _ask(self) -> None:
-        """All pilots with something free ask, and ask again while they get a part of it used."""
-        asking: dict[int, dict[int, None]] = defaultdict(dict)
-        for pilot in self.asking.pop(self._tick, ()):
-            asking[self.home[pilot]][pilot] = None
-        for site in {**asking, **self.news}:
-            if self.trouble[site] == troubles.DOWN:
-                continue
-            pilots = list(asking[site]) if site in asking else []
-            if site in self.news:
-                for (cores, _), waiting in self.parked[site].items():
-                    if cores >= self.news[site]:
-                        pilots += islice(waiting, self.desks[site].waiting)
-            if pilots:
-                self._serve(site, pilots)
-        self.news.clear()
-
-    def _serve(self, site: int, pilots: Sequence[int]) -> None:
-        desk = self.desks[site]
-        turns = self._turns()
-        refused: set[tuple[int, int]] = set()
-        queue = deque(dict.fromkeys(pilots))
-        while queue:
-            asking: list[int] = []
-            offers: list[Offer] = []
-            while queue and len(offers) < min(BATCH, desk.waiting):
-                pilot = queue.popleft()
-                if self._over(pilot):
-                    continue
-                kind = self.free[pilot], self.memory[pilot] // 500
-                if kind in refused or (kind[0] < PILOT_CORES and not desk.small):
-                    self._park(site, pilot, kind)
-                    continue
-                asking.append(pilot)
-                offers.append(self._offer(kind))
-            if not offers:
-                break
-            start = time.process_time()
-            choices = desk.give(offers, turns)
-            self.match_cpu_s += time.process_time() - start
-            self.matches += len(offers)
-            for pilot, choice in zip(asking, choices, strict=True):
-                if choice.jobs:
-                    self._start(choice.jobs[0], pilot, site, choice.lanes[0].share, choice.lanes[0].requirement)
-                    if self.free[pilot]:
-                        queue.append(pilot)
-                elif choice.unsure:
-                    queue.append(pilot)
-                else:
-                    kind = self.free[pilot], self.memory[pilot] // 500
-                    refused.add(kind)
-                    self._park(site, pilot, kind)
-        for pilot in queue:  # nothing is left for them
-            if not self._over(pilot):
-                self._park(site, pilot, (self.free[pilot], self.memory[pilot] // 500))
-
-    def _over(self, pilot: int) -> bool:
-        """It is too old to take a job; one that is empty is replaced."""
-        if self.until[pilot] > self.now:
-            return self.free[pilot] == 0
-        self._unpark(pilot)
-        if self.free[pilot] == PILOT_CORES:
-            self.until[pilot] = self.now + PILOT_S
-            self.asking.setdefault(self._tick + 5, []).append(pilot)
-        return True
-
-    def _offer(self, kind: tuple[int, int]) -> Offer:
-        if kind not in self._offers:
-            self._offers[kind] = Offer(kind[0], kind[1] * 500, LIMIT_S, 10**6)
-        return self._offers[kind]
-
-    def _park(self, site: int, pilot: int, kind: tuple[int, int]) -> None:
-        if self.place[pilot] != kind:
-            self._unpark(pilot)
-            self.place[pilot] = kind
-            self.parked[site].setdefault(kind, {})[pilot] = None
-
-    def _unpark(self, pilot: int) -> None:
-        if (kind := self.place[pilot]) is not None:
-            del self.parked[self.home[pilot]][kind][pilot]
-            self.place[pilot] = None
-
-    def _turns(self) -> Turns:
-        """Read once in a tick; what is given counts at once."""
-        if self._turns_at != self._tick:
-            self._turns_at = self._tick
-            self._kept = Turns(SHARES, {share: float(cores) for share, cores in self.use.items()}, set(LEAVES))
-        return self._kept
-
-    def _start(self, job: int, pilot: int, site: int, share: int, requirement: int) -> None:
-        needs = self.tasks.requirements[requirement]
+    def _start(self, job: int, pilot: int, site: int, lane: Lane) -> None:
+        needs, share = lane.needs, lane.share
         task = self.tasks.open[self.tasks.of[job]]
-        self._unpark(pilot)
-        self.free[pilot] -= needs.cores
-        self.memory[pilot] -= needs.memory_mb
         self.use[share] += needs.cores
         self.ready[share] -= needs.cores
         self.counts["started"] += 1
@@ -217,7 +104,7 @@ class World:
         elif seconds > needs.walltime_s:
             seconds, error = needs.walltime_s, f"over its wall time of {needs.walltime_s} s"
         end = self._tick + max(1, math.ceil(seconds / TICK_S))
-        self.running[site][job] = end, pilot, requirement, error, seconds
+        self.running[site][job] = end, pilot, lane.requirement, error, seconds
         self.ends.setdefault(end, []).append((job, site))
 
     def _end(self, ended: Iterable[tuple[int, int]]) -> None:
@@ -232,10 +119,8 @@ class World:
         needs = self.tasks.requirements[requirement]
         task = self.tasks.open[self.tasks.of[job]]
         share = task.what.kind.share
-        self.free[pilot] += needs.cores
-        self.memory[pilot] += needs.memory_mb
+        self.pilots.free(pilot, needs, self._tick)
         self.use[share] -= needs.cores
-        self.asking.setdefault(self._tick, []).append(pilot)
         if not error and self.trouble[site] == troubles.FULL:
             error = troubles.ERRORS[troubles.FULL]
         self.watch.ended(site, task.id, error, self.now, job)
@@ -301,13 +186,15 @@ class World:
     ) -> None:
         site, whole = link[1], bytes_ * len(jobs)
         broken = self.links.broken(link, self.now)
-        if broken and self.now < max(since, self.links.down[link]) and self.now - since < LINK_S:
+        if broken and self.now - since < LINK_S:
             self._at(self.now + LINK_S, self._arrives, task, requirement, link, jobs, bytes_, since)
             return
         self.links.incoming[site] -= whole
         self.assigned[site] -= len(jobs)
         if broken:
             self.counts["cut_off"] += len(jobs)
+            for job in jobs:
+                self.tasks.avoid(job, site)
         else:
             self.links.arrived(link, len(jobs), whole, self.now)
             self.counts["moved_jobs"] += len(jobs)
@@ -320,7 +207,7 @@ class World:
         share, cores = task.what.kind.share, task.what.kind.cores
         self.desks[site].add((share, requirement), task.what.priority, jobs)
         self.ready[share] += cores * len(jobs)
-        self.news[site] = min(self.news.get(site, cores), cores)
+        self.pilots.told(site, cores)
 
     def _send_back(self, task: Task, requirement: int, jobs: Sequence[int]) -> None:
         self.counts["rebrokered"] += len(jobs)
@@ -344,9 +231,7 @@ class World:
             return
         self.trouble[trouble.site] = ""
         if trouble.kind == troubles.DOWN:
-            for pilot, site in enumerate(self.home):
-                if site == trouble.site:
-                    self.asking.setdefault(self._tick + self.dice.randrange(60), []).append(pilot)
+            self.pilots.begin(trouble.site, self._tick)
 
     def _canary(self, queue: int) -> bool | None:
         return None if self.trouble[queue] == troubles.DOWN else not self.trouble[queue]

@@ -48,7 +48,7 @@ def test_shares_get_what_they_are_entitled_to_while_all_have_work(day: dict[str,
 def test_what_was_decided_and_moved_is_counted(day: dict[str, Any]) -> None:
     assert day["brokerage"]["jobs"] >= day["jobs"] - day["open"]["unplaced"]
     assert day["matching"]["offers"] >= day["runs"] > day["finished"]
-    assert day["transfer_bytes"]["input"] == sum(day["transfer_bytes_by_day"]["input"]) > 10**12
+    assert day["transfer_bytes"]["input"] == sum(day["transfer_bytes_by_day"]["input"]) > 10**10
     assert slots_of_a_core(day) > 10_000
 
 
