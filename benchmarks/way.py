@@ -1,0 +1,148 @@
+"""Where the microseconds of a call for work go: ``python -m benchmarks.way [FILE]``.
+
+The server is started several times, each time with one stage more; what it adds to the CPU of a call is its own. 64
+pilots ask at once, again and again. On a machine with other work the lowest window of many is nearest to the truth.
+"""
+
+import asyncio
+import itertools
+import json
+import os
+import socket
+import sys
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import uvicorn
+
+from prodchain.broker import server
+from prodchain.broker.matching import statements
+from prodchain.broker.matching.dispatcher import Dispatcher, Given
+
+from .farm import Farm, Server, farm, serve
+
+PILOTS, ROUNDS, WINDOWS = 64, 2, 20
+STAGES = ("protocol", "route", "matching", "statement", "bare")
+"""uvicorn alone; with policy, decoding and answer; with the dispatcher; all of it. And the loop without broker."""
+SPEC = json.dumps({"job": 1, "command": ["Gen_tf.py"] * 7, "inputs": [], "outputs": [{"lfn": "x" * 40}] * 6})
+ASK = (
+    '{{"pilot":"way-{0}","request":"way-{0}-{1}","host":"node-{0}","cores":8,"memory_mb":16000,"remaining_s":86400,'
+    '"wait_s":0,"disk_mb":20000,"gpus":0,"architecture":"x86_64","software":["Athena/24.*"],"jobs":1}}'
+)
+
+
+def cpu_us(pid: int) -> float:
+    """CPU of a process's threads and of its children's, as the scheduler counts it."""
+    threads = list(Path(f"/proc/{pid}/task").iterdir())
+    children = [int(child) for thread in threads for child in (thread / "children").read_text().split()]
+    own = sum(int((thread / "schedstat").read_text().split()[0]) for thread in threads) / 1e3
+    return own + sum(cpu_us(child) for child in children)
+
+
+class Pilots:
+    """Each with a connection; all ask, then all read."""
+
+    def __init__(self, server: Server, token: str) -> None:
+        place = urlsplit(server.url)
+        self._links = [socket.create_connection((place.hostname, place.port)) for _ in range(PILOTS)]
+        self._head = f"POST /api/pilot/acquire HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {token}\r\n"
+        self._head += "content-type: application/json\r\ncontent-length: "
+        self._run, self._count = os.urandom(4).hex(), itertools.count()
+
+    def ask(self) -> None:
+        number = f"{self._run}-{next(self._count)}"
+        for pilot, link in enumerate(self._links):
+            body = ASK.format(f"{pilot:05d}", number)
+            link.sendall(f"{self._head}{len(body)}\r\n\r\n{body}".encode())
+        for link in self._links:
+            answer = b""
+            while b"\r\n\r\n" not in answer:
+                answer += link.recv(65536)
+            head, _, body_read = answer.partition(b"\r\n\r\n")
+            assert head.startswith(b"HTTP/1.1 200"), answer
+            length = int(head.lower().partition(b"content-length: ")[2].split(b"\r\n")[0])
+            while len(body_read) < length:
+                body_read += link.recv(65536)
+            assert b'"job"' in body_read, body_read
+
+    def close(self) -> None:
+        for link in self._links:
+            link.close()
+
+
+def lowest(park: Farm, running: Server) -> tuple[float, float]:
+    """CPU of a call in server and database, in microseconds: of each the lowest window."""
+    pilots = Pilots(running, park.token)
+    found = []
+    for number in range(WINDOWS + 3):
+        before = cpu_us(running.pid), cpu_us(park.database.pid)
+        for _ in range(ROUNDS):
+            pilots.ask()
+        after = cpu_us(running.pid), cpu_us(park.database.pid)
+        if number >= 3:
+            found.append(tuple((b - a) / PILOTS / ROUNDS for a, b in zip(before, after, strict=True)))
+    pilots.close()
+    of_server, of_database = zip(*found, strict=True)
+    return min(of_server), min(of_database)
+
+
+async def protocol(scope: Any, receive: Any, send: Any) -> None:
+    """uvicorn alone: read a body, answer."""
+    await receive()
+    body = f'{{"jobs":[{SPEC}]}}'.encode()
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"%d" % len(body))]})
+    await send({"type": "http.response.body", "body": body})
+
+
+async def at_once(*_: object) -> Given:
+    return Given([SPEC])
+
+
+async def from_memory(_conn: object, _queue: int, seats: Any, _lease_s: float) -> list[tuple[Any, ...]]:
+    return [(seat.place, seat.number, seat.job, False, SPEC) for seat in seats if seat.job is not None]
+
+
+def run(stage: str) -> None:
+    """The server up to that stage."""
+    if stage == "protocol":
+        port = int(os.environ["PRODCHAIN_PORT"])
+        uvicorn.run(
+            protocol,
+            port=port,
+            loop="uvloop",
+            http="httptools",
+            proxy_headers=False,
+            access_log=False,
+            lifespan="off",
+        )
+        return
+    changed: dict[str, Callable[..., Awaitable[Any]]] = {"route": at_once, "matching": from_memory}
+    if stage == "route":
+        Dispatcher.acquire = changed[stage]  # type: ignore[method-assign]
+    elif stage == "matching":
+        statements.give = changed[stage]  # type: ignore[assignment]
+    server.main()
+
+
+async def measure() -> dict[str, Any]:
+    found: dict[str, Any] = {"pilots": PILOTS, "load": round(os.getloadavg()[0], 1), "cores": os.cpu_count()}
+    async with farm() as park:
+        await park.fill(30_000)
+        for stage in STAGES:
+            module = ["benchmarks.bare", str(park.queue)] if stage == "bare" else ["benchmarks.way", "serve", stage]
+            running = serve(park, [sys.executable, "-m", *module])
+            found[stage] = [round(us, 1) for us in await asyncio.to_thread(lowest, park, running)]
+            park.stop(running)
+    return found
+
+
+if __name__ == "__main__":
+    if sys.argv[1:2] == ["serve"]:
+        run(sys.argv[2])
+    else:
+        text = json.dumps(asyncio.run(measure()), indent=1)
+        print(text)
+        if sys.argv[1:]:
+            Path(sys.argv[1]).write_text(text + "\n")
