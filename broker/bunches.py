@@ -84,31 +84,31 @@ class Bunch:
         contact = f'"heartbeat_s": {self.pace.heartbeat_s}, "lease_s": {self.pace.lease_s * PATIENCE}'
         for job in jobs:
             row = self.jobs[job]
-            work, attempt = row["work"], row["attempt"]
+            attempt = row["attempt"]
             files = {file["id"]: file for file in self.inputs[job]} if job in self.inputs else {}
-            lfns = {role or "output": file_name(name, work["number"], attempt) for role, name in self.outputs.items()}
+            lfns = {role or "output": file_name(name, row["number"], attempt) for role, name in self.outputs.items()}
             outputs = [f'{{"lfn": "{n}", "url": "{quoted}{path_of(Did(scope, n))}"}}' for n in lfns.values()]
             yield (
                 f'{{"job": {job}, "task": {self.task}, "attempt": {attempt},'
-                f' "command": {command.format_map(self._fields(work, files) | lfns)},'
+                f' "command": {command.format_map(self._fields(row, files) | lfns)},'
                 f' "inputs": {json.dumps([_input(file, prefix) for file in files.values()]) if files else "[]"},'
                 f' "outputs": [{", ".join(outputs)}],'
                 f' "walltime_s": {self.requirements[row["requirement_id"]].walltime_s}, {contact}}}'
             )
 
-    def _fields(self, work: Mapping[str, Any], files: Mapping[int, Any]) -> dict[str, str | int]:
+    def _fields(self, row: Any, files: Mapping[int, Any]) -> dict[str, str | int]:
         """What the fields of the command stand for; the files in the order that ``skip`` counts through."""
         fields = {
             # -1 means all: how many events a file has may be unknown.
-            "events": work["events"] or -1,
-            "skip": work["skip"],
-            "first_event": work["first_event"],
-            "seed": work["seed"],
-            "job_seed": self.request.seed + work["number"],
-            "number": work["number"],
-            "inputs": ",".join([files[file]["name"] for file in work["files"]]),
+            "events": row["events"] or -1,
+            "skip": row["skip"],
+            "first_event": row["first_event"],
+            "seed": row["seed"],
+            "job_seed": self.request.seed + row["number"],
+            "number": row["number"],
+            "inputs": ",".join([files[file]["name"] for file in row["files"] or ()]),
         }
-        for name, some in work.get("secondary", {}).items():
+        for name, some in (row["secondary"] or {}).items():
             fields[name] = ",".join([files[file]["name"] for file in some])
         return fields
 

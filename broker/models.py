@@ -273,7 +273,7 @@ class Job(SQLModel, table=True):
     __table_args__ = (
         Index("job_task", "task_id", "number", "attempt", unique=True),
         Index("job_of_task", "task_id", "id"),
-        {"postgresql_with": {"fillfactor": "80"}},
+        {"postgresql_with": {"fillfactor": "30"}},
     )
 
     id: int | None = Field(default=None, sa_column=big_key())

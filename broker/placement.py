@@ -23,7 +23,7 @@ from .models import Task
 from .offers import offers
 from .states import TaskState
 
-BUNCH = 5000
+BUNCH = 2000
 """Jobs of one task placed in one transaction."""
 DISPATCH_FILES = 500
 """Files of a dispatch dataset: few enough that its progress says something, and that it is over soon."""
@@ -151,7 +151,10 @@ async def bunch_of(conn: Connection, task: Task, ids: Sequence[int], pace: Pace)
     """Jobs of the task as the brokerage sees them."""
     rows = await conn.fetch(
         """
-        SELECT id, attempt, work, requirement_id, nullif(avoid, '[]') AS avoid
+        SELECT id, number, attempt, (work ->> 'events')::bigint AS events, (work ->> 'seed')::bigint AS seed,
+               (work ->> 'skip')::bigint AS skip, (work ->> 'first_event')::bigint AS first_event,
+               nullif(work -> 'files', '[]') AS files, work -> 'secondary' AS secondary,
+               requirement_id, nullif(avoid, '[]') AS avoid
         FROM job WHERE id = ANY($1) ORDER BY id
         """,
         ids,
