@@ -325,8 +325,8 @@ async def measure(sizes: Sizes) -> dict[str, Any]:
         await life(found, park, server, sizes)
         await heartbeats(found, park, server, sizes)
         await wakeup(found, park, server, sizes)
-        await crowd(found, park, server, sizes)
         await broker_submit.submit(found, park, sizes.task)
+        await crowd(found, park, server, sizes)  # after that, as its pilots have nothing to offer
         found["decisions_per_s"] = brokerage.decisions(100)["decisions_per_s"]
         found["peers"] = {"pgqueuer": await peer.measure(park.database.create_database("pgqueuer"), sizes.peer)}
     return found
