@@ -1,11 +1,13 @@
 """Jobs of every kind of input: whole files and ranges of events, containers, secondary inputs, several outputs."""
 
+import asyncio
 from random import Random
 from typing import Any
 
 import pytest
 
-from prodchain.broker import generation, tasks
+from prodchain.broker import generation, placement, tasks
+from prodchain.broker.bunches import Pace
 from prodchain.broker.errors import BadRequest, TaskConflict
 from prodchain.broker.models import Task
 from prodchain.catalog.errors import DatasetNotFound
@@ -219,3 +221,31 @@ async def test_a_dataset_that_another_task_is_named_after_is_no_further_output(w
     first = await world.submit(evgen(output=B))
     with pytest.raises(TaskConflict, match=f"task {first.id} fills it"):
         await world.submit(evgen(command=["Gen_tf.py", "{output}", "{log}"], outputs={"log": B}))
+
+
+_WAITS = "SELECT EXISTS (SELECT FROM pg_locks WHERE pid = $1 AND NOT granted)"
+
+
+async def test_jobs_are_made_by_one_agent_while_another_places_those_before_them(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(generation, "BUNCH", 2)
+    task = await world.submit(evgen(events=125))
+    assert task.id is not None
+    assert await inside(world.pool, generation.generate, task.id) == 2
+    async with world.pool.acquire() as one, world.pool.acquire() as two, world.pool.acquire() as three:
+        placing = one.transaction()
+        await placing.start()
+        assert (await placement.place(one, task.id, Pace(3, 15))).placed == 2
+        making = two.transaction()
+        await making.start()
+        more = asyncio.create_task(generation.generate(two, task.id))
+        while not await three.fetchval(_WAITS, two.get_server_pid()):  # noqa: ASYNC110 - the database has no event
+            await asyncio.sleep(0.01)
+        assert await generation.generate(three, task.id) == 0
+        await placing.commit()
+        assert await more == 2
+        await making.commit()
+    await world.agents()
+    rows = await world.fetch("SELECT number FROM job WHERE task_id = $1 ORDER BY number", task.id)
+    assert [row["number"] for row in rows] == [1, 2, 3, 4, 5]

@@ -50,3 +50,40 @@ async def test_every_change_of_a_job_leaves_an_event(world: World) -> None:
     assert [row["state"] for row in rows] == ["defined", "assigned", "activated", "sent", "running", "finished"]
     assert all(row["actor"] for row in rows)
     assert await world.value("SELECT state FROM task WHERE id = $1", task.id) == "done"
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "INSERT INTO job (task_id, number) VALUES (4711, 1)",
+        "UPDATE job SET state = 'assigned', queue_id = 4711",
+        "UPDATE job SET state = 'activated'",
+        "UPDATE job SET state = 'assigned', queue_id = 1, assignment_id = 4711",
+        "DELETE FROM job",
+        "DELETE FROM task",
+        "DELETE FROM queue",
+        "UPDATE job SET id = id + 1",
+    ],
+)
+async def test_a_job_is_of_a_task_and_at_a_queue_for_ever(world: World, statement: str) -> None:
+    await world.submit(evgen())
+    await world.pool.execute("UPDATE queue SET status = 'offline'")
+    await world.agents()
+    with pytest.raises(asyncpg.ForeignKeyViolationError):
+        await world.pool.execute(statement)
+
+
+async def test_the_decision_for_a_job_stays(world: World) -> None:
+    await world.submit(evgen())
+    await world.agents()
+    with pytest.raises(asyncpg.ForeignKeyViolationError, match="a decision for a queue stays"):
+        await world.pool.execute("DELETE FROM assignment")
+
+
+async def test_both_steps_of_a_job_that_waits_for_nothing_say_why(world: World) -> None:
+    await world.submit(evgen(events=25))
+    await world.agents()
+    rows = await world.fetch("SELECT before, state, reason FROM event WHERE job_id IS NOT NULL ORDER BY id")
+    assert [(row["before"], row["state"]) for row in rows[1:]] == [("defined", "assigned"), ("assigned", "activated")]
+    assert rows[1]["reason"] == await world.value("SELECT reason FROM assignment")
+    assert rows[2]["reason"].startswith("all inputs are at ")
