@@ -50,6 +50,7 @@ def _use(shares: Mapping[str, Sequence[float]], slots: int) -> Iterator[str]:
     marks = [(part / 100, f"{part}%") for part in range(0, 101, 20)]
     yield from _frame(top, f"Slots in use, of {slots:,}, by share", marks)
     base = [0.0] * hours
+    word = top + HIGH + 13.0
     for name, percents in shares.items():
         upper = [below + percent for below, percent in zip(base, percents, strict=True)]
         edge = [*enumerate(upper), *reversed(list(enumerate(base)))]
@@ -58,8 +59,8 @@ def _use(shares: Mapping[str, Sequence[float]], slots: int) -> Iterator[str]:
             for hour, value in edge
         )
         yield f'<polygon points="{points}" fill="{COLOURS[name]}" fill-opacity="0.8"/>'
-        middle = top + HIGH * (1 - (base[-1] + upper[-1]) / 200)
-        yield f'<text x="{LEFT + WIDTH + 6}" y="{middle + 4:.0f}" fill="{COLOURS[name]}">{name}</text>'
+        word = min(word - 13, top + HIGH * (1 - (base[-1] + upper[-1]) / 200) + 4)
+        yield f'<text x="{LEFT + WIDTH + 6}" y="{word:.0f}" fill="{COLOURS[name]}">{name}</text>'
         base = upper
     yield from _days(top, hours / 24)
 

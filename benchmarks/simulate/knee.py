@@ -1,4 +1,4 @@
-"""Where waiting begins to explode as the load grows: small grids beside the large one, one for each load."""
+"""Where work begins to pile up as the load grows: small grids beside the large one, one for each load."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -12,8 +12,8 @@ from .load import JOBS_A_WEEK, SLOTS, WEEK_S, Size
 from .run import simulate
 
 LOADS = (0.6, 0.7, 0.8, 0.85, 0.9, 0.95, 1.0, 1.1, 1.2)
-TIMES = 10.0
-"""The knee is where 95 of 100 jobs start within so many times what that takes at the least load."""
+SHORT = 0.05
+"""The knee is where slots in use fall short of the work submitted by this part of it: from there on work piles up."""
 SMALL = Size(days=3.0, slots=35_000, sites=30, stock_h=0.0, warm_h=18.0)
 
 
@@ -30,19 +30,18 @@ def point(size: Size) -> dict[str, Any]:
     return {name: found[name] for name in ("load", "slot_use_percent", "wait_p50_s", "wait_p95_s")}
 
 
-def knee(points: Sequence[dict[str, Any]], times: float = TIMES) -> float | None:
-    """The load, between two points, at which 95 of 100 jobs wait for so many times as long as at the first one."""
-    limit = times * points[0]["wait_p95_s"]
-    for before, after in pairwise(points):
-        if before["wait_p95_s"] <= limit < after["wait_p95_s"]:
-            part = (limit - before["wait_p95_s"]) / (after["wait_p95_s"] - before["wait_p95_s"])
-            return float(round(before["load"] + part * (after["load"] - before["load"]), 3))
+def knee(points: Sequence[dict[str, Any]], short: float = SHORT) -> float | None:
+    """The load, between two points, at which so much of what is submitted does not find a slot any more."""
+    missing = [(point["load"], 1 - point["slot_use_percent"] / 100 / point["load"]) for point in points]
+    for (load, before), (more, after) in pairwise(missing):
+        if before <= short < after:
+            return float(round(load + (more - load) * (short - before) / (after - before), 3))
     return None
 
 
 def described(points: Sequence[dict[str, Any]], small: Size = SMALL) -> dict[str, Any]:
     sizes = {"days": small.days, "slots": small.slots, "sites": small.sites}
-    return {**sizes, "times": TIMES, "points": list(points), "load": knee(points)}
+    return {**sizes, "short": SHORT, "points": list(points), "load": knee(points)}
 
 
 def slots_of_a_core(found: dict[str, Any]) -> int:

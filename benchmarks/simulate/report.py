@@ -25,6 +25,7 @@ def report(world: World, wall_s: float, cpu_s: float) -> dict[str, Any]:
         "sites": size.sites,
         "load": size.load,
         "seed": size.seed,
+        "warm_up_h": warm,
         "tasks": world.tasks.count,
         "jobs": made,
         "jobs_a_week": round(made * 7 * DAY_S / (world.now + TICK_S)),
@@ -52,7 +53,7 @@ def report(world: World, wall_s: float, cpu_s: float) -> dict[str, Any]:
         "wait_p95_s": round(together(list(world.waits.values())).quantile_s(0.95)),
         "transfer_bytes": {kind: sum(days.values()) for kind, days in world.links.days.items()},
         "transfer_bytes_by_day": {
-            kind: [days.get(day, 0) for day in range(-(-int(size.days * DAY_S) // DAY_S))]
+            kind: [days.get(day, 0) for day in range(int(world.now // DAY_S) + 1)]
             for kind, days in world.links.days.items()
         },
         "jobs_with_moved_input": counts["moved_jobs"],

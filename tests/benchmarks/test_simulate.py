@@ -134,8 +134,8 @@ def test_shares_with_work_divide_what_the_others_leave_siblings_first() -> None:
     assert due[9] == pytest.approx(whole[9])
 
 
-def test_the_knee_is_where_waiting_passes_ten_times_its_least() -> None:
-    points = [{"load": load, "wait_p95_s": wait} for load, wait in ((0.6, 100), (0.8, 500), (1.0, 1500), (1.2, 9000))]
+def test_the_knee_is_where_slots_in_use_fall_short_of_what_is_submitted() -> None:
+    points = [{"load": load, "slot_use_percent": use} for load, use in ((0.6, 60), (0.8, 80), (1.0, 90), (1.2, 91))]
     assert knee(points) == 0.9
     assert knee(points[:2]) is None
 
