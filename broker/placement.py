@@ -218,9 +218,7 @@ async def _assign(conn: Connection, bunch: Bunch, decision: Decision, assignment
         decision.reason,
         storage["name"],
         decision.jobs,
-        [missing.get(release_holder(job), 0) > 0 for job in decision.jobs]
-        if missing
-        else [False] * len(decision.jobs),
+        [missing.get(release_holder(job), 0) > 0 for job in decision.jobs],
         list(bunch.specs(decision.jobs, storage["url"])),
     )
 

@@ -7,7 +7,7 @@ from .states import TaskState
 
 
 async def get(conn: Connection, task_id: int, *, lock: bool = False) -> Task:
-    # Not FOR UPDATE: reports that define another attempt check the task's key, and must not wait for us.
+    # Not FOR UPDATE: decisions that name the task check its key, and must not wait for us.
     how = "FOR NO KEY UPDATE" if lock else ""
     row = await conn.fetchrow(f"SELECT * FROM task WHERE id = $1 {how}", task_id)  # noqa: S608
     if row is None:
