@@ -11,6 +11,8 @@ from .problems import problem
 
 RETRY_AFTER_S = 1
 """When to come again; whoever waits adds a random part."""
+HELD_S = 1.0
+"""The refusal waits for that long: who comes again at once would cost as much as the work of others."""
 TELL_S = 10.0
 
 log = logging.getLogger("prodchain.server")
@@ -26,6 +28,7 @@ class Refusals:
         if not self._refused:
             asyncio.get_running_loop().call_later(TELL_S, self._tell)
         self._refused[error.object] += 1
+        await asyncio.sleep(HELD_S)
         headers = {
             "Retry-After": str(RETRY_AFTER_S),
             "X-Request-ID": request_id,

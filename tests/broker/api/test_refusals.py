@@ -7,6 +7,12 @@ from prodchain.broker.api import refusals
 from .conftest import Broker
 from .test_problems import problem
 
+
+@pytest.fixture(autouse=True)
+def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(refusals, "HELD_S", 0.0)
+
+
 ACQUIRE = {"pilot": "p1", "request": "r1", "host": "n", "cores": 1, "memory_mb": 2000, "remaining_s": 60, "wait_s": 0}
 UPDATE = {"pilot": "p1", "updates": [{"job": 1, "state": "running"}]}
 
