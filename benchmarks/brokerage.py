@@ -1,7 +1,8 @@
 """What decisions of the brokerage cost: ``python -m benchmarks.brokerage``, as in docs/benchmarks/brokerage.json.
 
 CPU time of this process, and bytes. ``decision_us`` is the decision alone; ``place_us`` the whole of placement.place
-for a job, with a PostgreSQL of its own and tasks of 1000 jobs without input: facts, decision, keeping, assigning.
+for a job, with a PostgreSQL of its own and tasks of one bunch each, without input: facts, decision, keeping and
+assigning.
 """
 
 import asyncio
@@ -24,7 +25,8 @@ from prodchain.broker.migrate import migrate
 from prodchain.broker.requests import TaskRequest
 from prodchain.cli.local import postgres
 
-JOBS = 1000
+JOBS = placement.BUNCH
+"""As many as are judged together."""
 FARMS = (3, 20, 100)
 TASKS = 10
 
