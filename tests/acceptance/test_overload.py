@@ -166,13 +166,16 @@ async def overload(park: Farm, server: Server) -> None:
 
 async def whole(park: Farm, *, given: int, lost: int) -> None:
     """Each job went to one pilot or still waits; ``lost`` answers at most met nobody any more."""
-    states = {
-        row["state"]: row["jobs"]
-        for row in await park.pool.fetch("SELECT state, count(*) AS jobs FROM job GROUP BY 1")
-    }
+    async with (
+        park.pool.acquire() as conn,
+        conn.transaction(isolation="repeatable_read"),
+    ):  # the last ones are written
+        rows = await conn.fetch("SELECT state, count(*) AS jobs FROM job GROUP BY 1")
+        ready = await conn.fetchval("SELECT count(*) FROM ready")
+        leases = await conn.fetchrow("SELECT count(*) AS jobs, count(DISTINCT (pilot, request)) AS calls FROM lease")
+    states = {row["state"]: row["jobs"] for row in rows}
     assert states.pop("finished") == 10
-    assert states.get("activated", 0) == await park.ready()
+    assert states.get("activated", 0) == ready
     assert sum(states.values()) == JOBS - 10
-    leases = await park.pool.fetchrow("SELECT count(*) AS jobs, count(DISTINCT (pilot, request)) AS calls FROM lease")
     assert leases["jobs"] == leases["calls"] == states["sent"]
     assert given <= states["sent"] + 10 <= given + lost
