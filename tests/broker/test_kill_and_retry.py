@@ -116,7 +116,9 @@ async def test_texts_and_numbers_that_the_database_cannot_keep_are_cleaned(world
 
 async def test_a_file_whose_events_are_unknown_is_one_piece_that_takes_all(world: World) -> None:
     first = await world.submit(evgen(events=25))
-    second = await world.submit(sim(events_per_job=10, command=["Sim_tf.py", "--maxEvents={events}", "--outputHITSFile={output}"]))
+    second = await world.submit(
+        sim(events_per_job=10, command=["Sim_tf.py", "--maxEvents={events}", "--outputHITSFile={output}"])
+    )
     await world.agents()
     spec = await world.acquire("A-BATCH")
     assert spec is not None
