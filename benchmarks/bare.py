@@ -10,7 +10,7 @@ from typing import Any
 
 import uvicorn
 
-from prodchain.broker.database import Pool, connect
+from prodchain.broker.database import BY_INDEX, Pool, connect
 from prodchain.broker.matching.statements import GIVE
 
 HEADS = "SELECT job_id FROM ready WHERE queue_id = $1 AND job_id > $2 ORDER BY job_id LIMIT 4096"
@@ -46,7 +46,7 @@ class Bare:
         while True:
             message = await receive()
             if message["type"] == "lifespan.startup":
-                self._pool = await connect(os.environ["PRODCHAIN_DATABASE_URL"])
+                self._pool = await connect(os.environ["PRODCHAIN_DATABASE_URL"], planner=BY_INDEX)
             await send({"type": f"{message['type']}.complete"})
             if message["type"] == "lifespan.shutdown":
                 return

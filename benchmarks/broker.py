@@ -19,6 +19,7 @@ from contextlib import suppress
 from typing import Any, NamedTuple
 
 from prodchain.broker import reports
+from prodchain.broker.database import BY_INDEX, connect
 from prodchain.broker.matching.dispatcher import Dispatcher
 from prodchain.broker.reports import Report
 from prodchain.pilot_agent.messages import Acquire, Stored, Update, Updates
@@ -200,7 +201,7 @@ async def straight(park: Farm, jobs: int) -> float:
         nonlocal spent
         spent += query.elapsed
 
-    async with park.pool.acquire() as conn:
+    async with await connect(park.url, size=1, planner=BY_INDEX) as pool, pool.acquire() as conn:
         conn.add_query_logger(noted)
         dispatcher = Dispatcher(_Only(conn), 60.0)  # type: ignore[arg-type]
         dispatcher._hears = True

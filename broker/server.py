@@ -9,7 +9,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from .api.app import create_app
-from .database import Pool, connect
+from .database import BY_INDEX, Pool, connect
 from .errors import BrokerError, Unavailable
 from .settings import Settings, load
 
@@ -56,6 +56,7 @@ async def serve(settings: Settings) -> None:
     place = listening(settings.host, settings.port)
     try:
         pool = await connect(settings.database_url, size=20)
+        hot = await connect(settings.database_url, size=8, planner=BY_INDEX)
     except BrokerError:
         place.close()
         raise
@@ -64,13 +65,14 @@ async def serve(settings: Settings) -> None:
             raise Unavailable(
                 "the database has no tables of ours", object="database", hint="run python -m prodchain.broker.migrate"
             )
-        await _run(settings, pool, place)
+        await _run(settings, pool, hot, place)
     finally:
-        pool.terminate()  # what still runs is rolled back, and will be repeated
+        for each in (pool, hot):
+            each.terminate()  # what still runs is rolled back, and will be repeated
 
 
-async def _run(settings: Settings, pool: Pool, place: socket.socket) -> None:
-    app = create_app(settings, pool)
+async def _run(settings: Settings, pool: Pool, hot: Pool, place: socket.socket) -> None:
+    app = create_app(settings, pool, hot)
     config = uvicorn.Config(
         app,
         loop="uvloop",

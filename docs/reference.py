@@ -128,7 +128,7 @@ def api() -> str:
     from prodchain.broker.api.app import create_app
     from prodchain.broker.settings import Settings
 
-    app = create_app(Settings(home=Path("/nowhere")), cast(Any, None))
+    app = create_app(Settings(home=Path("/nowhere")), cast(Any, None), cast(Any, None))
     calls: list[Row] = []
     shown: list[Row] = []
     for route in iter_route_contexts(app.routes):

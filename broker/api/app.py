@@ -83,19 +83,19 @@ PARTS = (
 )
 
 
-def create_app(settings: Settings, pool: Pool) -> HotApp:
-    """The server's application over a pool, which stays the caller's to close."""
+def create_app(settings: Settings, pool: Pool, hot: Pool) -> HotApp:
+    """The server's application over a pool, and one for pilots' calls (database.BY_INDEX); they stay the caller's."""
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         hooks.install()
-        pilots = Pilots(pool)
+        pilots = Pilots(hot)
         parts = Parts(
             settings,
             pool,
             Tokens(pool),
-            Dispatcher(pool, settings.lease_s, pilots),
-            Reports(pool, settings.lease_s, pilots),
+            Dispatcher(hot, settings.lease_s, pilots),
+            Reports(hot, settings.lease_s, pilots),
             pilot_zipapp(),
         )
         app.state.parts = parts

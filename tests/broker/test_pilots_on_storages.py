@@ -54,7 +54,9 @@ def storages() -> Iterator[Farm]:
 @asynccontextmanager
 async def serving(world: World, home: Path) -> AsyncIterator[str]:
     """The broker's own server; its address."""
-    config = uvicorn.Config(create_app(Settings(home=home), world.pool), port=0, log_level="warning", ws="none")
+    config = uvicorn.Config(
+        create_app(Settings(home=home), world.pool, world.pool), port=0, log_level="warning", ws="none"
+    )
     config.load()
     server = uvicorn.Server(config)
     with socket.create_server(("127.0.0.1", 0)) as door:

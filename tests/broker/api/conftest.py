@@ -59,7 +59,7 @@ class Now:
 def application(public_read: bool) -> tuple[FastAPI, Now, Now]:
     """Made once, with its settings and pool: FastAPI needs a third of a second for our routes, and tests are many."""
     settings, pool = Now(), Now()
-    return create_app(cast(Settings, settings), cast(Pool, pool)), settings, pool
+    return create_app(cast(Settings, settings), cast(Pool, pool), cast(Pool, pool)), settings, pool
 
 
 async def serve(world: World, home: Path, *, public_read: bool) -> AsyncIterator[Broker]:
