@@ -91,7 +91,8 @@ class Watch:
         queue = await _queue(conn, queue_id, self._limits)
         before, canary = _standing(queue), _canary(queue)
         now = await conn.fetchval("SELECT now()")
-        tally = await _tally(conn, queue, before, self._limits)
+        good = before.health is Health.GOOD
+        tally = await _tally(conn, queue, before, self._limits) if good else Tally(0, ())
         after = look(before, tally, canary, now, self._limits)
         if after.health is Health.PROBING and before.health is Health.DRAINED:
             if queue["status"] != QueueStatus.ONLINE or not queue["writable"]:

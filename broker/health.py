@@ -30,9 +30,6 @@ class Limits:
     runs: int = 10
     drain: float = 0.6
     """A queue is drained when more than this part of at least so many runs failed."""
-    back_runs: int = 5
-    back: float = 0.3
-    """A drained one returns without a canary when less than this part of at least so many runs failed since."""
     several: int = 3
     """Tasks that fail there and are not known elsewhere: so many are not to blame themselves."""
     known: int = 3
@@ -112,7 +109,10 @@ def _best(found: Sequence[tuple[int, int]], limits: Limits) -> float | None:
 
 
 def look(standing: Standing, tally: Tally, canary: Canary | None, now: datetime, limits: Limits) -> Standing:
-    """The standing that follows from what ran there since the last change; the same if nothing does."""
+    """The standing that follows from what ran there since the last change; the same if nothing does.
+
+    Only a canary brings a queue back: runs that end well while it is drained began before the trouble.
+    """
     if standing.health is Health.GOOD:
         if tally.runs >= limits.runs and tally.rate > limits.drain:
             return _drained(standing, words(tally), now, limits)
@@ -121,9 +121,6 @@ def look(standing: Standing, tally: Tally, canary: Canary | None, now: datetime,
         return standing
     if canary is not None and canary.over and canary.succeeded:
         return _good(standing, f"its canary succeeded: {canary.reason}", now)
-    if tally.runs >= limits.back_runs and tally.rate < limits.back:
-        well = tally.runs - len(tally.failures)
-        return _good(standing, f"{well} of the last {tally.runs} runs succeeded", now)
     if canary is not None and canary.over:
         return _drained(standing, f"its canary failed: {canary.reason}", now, limits)
     if standing.health is Health.DRAINED and (standing.next_at or now) <= now:

@@ -52,7 +52,6 @@ class Watch:
             tally = Tally(0, ())
             if before.health is not Health.GOOD:
                 self.drained_s += seconds
-                tally = self._tally(queue, before, at)
             elif self._suspicious(queue):
                 tally = self._tally(queue, before, at)
             elif not before.strikes:

@@ -77,7 +77,7 @@ ERRORS = (
     "unrecognized arguments: --x",
 )
 RULES = f"{shipped()}\n[rule.too-large]\nmatch = 'too large'\nsmaller = true\nfree = true\n"
-LIMITS = Limits(newest=10, runs=3, back_runs=2, several=2, known=2)
+LIMITS = Limits(newest=10, runs=3, several=2, known=2)
 MEMORY = {"A-BATCH": 2000, "B-BATCH": 8000}
 TIME_S = 86400
 LIMITED = ("running", "queued", "core_hours")

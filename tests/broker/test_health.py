@@ -84,11 +84,8 @@ def test_a_canary_that_runs_changes_nothing_and_one_that_is_over_decides() -> No
 
 
 @pytest.mark.parametrize("standing", [DRAINED, PROBING])
-def test_runs_that_succeed_meanwhile_bring_a_queue_back(standing: Standing) -> None:
-    assert look(standing, weigh(ends((1, 4, 0)), {}, LIMITS), None, T0, LIMITS) == standing
-    some = weigh(ends((1, 5, 2), blames=True), {}, LIMITS)
-    assert look(standing, some, None, T0, LIMITS).health is Health.GOOD
-    assert look(standing, weigh(ends((1, 5, 3), blames=True), {}, LIMITS), None, T0, LIMITS) == standing
+def test_runs_that_end_well_meanwhile_bring_no_queue_back(standing: Standing) -> None:
+    assert look(standing, weigh(ends((1, 50, 0)), {}, LIMITS), None, T0, LIMITS) == standing
 
 
 def test_strikes_are_forgotten_after_long_good_health_only() -> None:
