@@ -7,14 +7,13 @@ from dataclasses import dataclass, field
 
 from prodchain.broker.brokerage.decide import decide
 from prodchain.broker.brokerage.facts import Decision, Files, Need, Offer
+from prodchain.broker.placement import BUNCH
 
 from .load import HOUR_S
 from .tasks import Task, Tasks
 
 CYCLE_S = 600.0
 """How often the brokerage goes through the tasks."""
-BUNCH = 1000
-"""As placement.BUNCH."""
 GATHER_S, GATHER = 3 * HOUR_S, 300
 """Work that failed is brokered again with others of its task, after that time or when there is that much of it."""
 FULL = 0.005

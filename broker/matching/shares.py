@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from math import inf
+from operator import attrgetter
 
 FIELDS = ("activity", "group", "owner", "step", "tag")
 """What a share may look at in a task."""
@@ -84,6 +85,9 @@ def hunger(used: float, value: float) -> tuple[float, float]:
     return (used / value, -value) if value else (inf, used)
 
 
+_HUNGER = attrgetter("hunger")
+
+
 @dataclass(eq=False)
 class _Node:
     share: int
@@ -91,6 +95,14 @@ class _Node:
     above: "_Node | None" = None
     used: float = 0.0
     below: list["_Node"] = field(default_factory=list)
+    hunger: tuple[float, float] = (0.0, 0.0)
+
+    def __post_init__(self) -> None:
+        self.give(0.0)
+
+    def give(self, amount: float) -> None:
+        self.used += amount
+        self.hunger = hunger(self.used, self.value)
 
     def hang(self, child: "_Node") -> "_Node":
         child.above = self
@@ -108,14 +120,11 @@ class _Node:
             yield self.share
             return
         # The first one is nearly always all that is asked for: the others are sorted when somebody reads on.
-        first = min(self.below, key=_Node.hunger)
+        first = min(self.below, key=_HUNGER)
         yield from first.hungry_first()
-        for child in sorted(self.below, key=_Node.hunger):
+        for child in sorted(self.below, key=_HUNGER):
             if child is not first:
                 yield from child.hungry_first()
-
-    def hunger(self) -> tuple[float, float]:
-        return hunger(self.used, self.value)
 
 
 class Turns:
@@ -149,5 +158,5 @@ class Turns:
     def give(self, share: int, amount: float) -> None:
         at: _Node | None = self._homes[share]
         while at is not None:
-            at.used += amount
+            at.give(amount)
             at = at.above
