@@ -5,6 +5,7 @@ from itertools import pairwise
 import pytest
 
 from prodchain.broker.database import Pool
+from prodchain.broker.errors import NotFound
 from prodchain.broker.transfer_views import Shown, transfers
 
 MANY = """
@@ -20,7 +21,7 @@ INSERT INTO transfer (file_id, storage_id, source_id, state, phase, error, attem
 """
 
 
-@pytest.mark.parametrize("at", [None, "DISK-A", "DISK-C", "DISK-Z"])
+@pytest.mark.parametrize("at", [None, "DISK-A", "DISK-C"])
 @pytest.mark.parametrize("state", [None, *Shown])
 async def test_each_list_has_what_fits_and_its_pages_are_the_list(
     database: Pool, state: Shown | None, at: str | None
@@ -44,3 +45,11 @@ async def test_each_list_has_what_fits_and_its_pages_are_the_list(
             if after is None:
                 break
         assert pages == found
+
+
+async def test_a_storage_that_nobody_knows_is_an_error_that_names_those_alike(database: Pool) -> None:
+    async with database.acquire() as conn:
+        await conn.execute(MANY)
+        with pytest.raises(NotFound, match="there is no storage DISK-Z") as refused:
+            await transfers(conn, at="DISK-Z")
+    assert "DISK-A" in refused.value.hint
