@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import asyncpg
 import pytest
@@ -22,7 +22,7 @@ from prodchain.cli.local import postgres
 
 from ..conftest import in_ci
 from ..storages.s3 import rclone_s3
-from ..storages.servers import Server, end, open_folder, wait_for
+from ..storages.servers import Server, end, open_folder, start
 from ..storages.sftp import openssh
 from ..storages.webdav import rclone_webdav
 from ..storages.xrootd import xrootd
@@ -175,11 +175,10 @@ class Storages:
         """Start a killed server again, at its port and on its folder."""
         dead = self.servers[storage]
         log = self.system.home / "logs" / f"{storage}.log"
-        with log.open("ab") as output:
-            process = subprocess.Popen(dead.process.args, stdin=subprocess.DEVNULL, stdout=output, stderr=output)
+        command = cast(list[str], dead.process.args)
+        process = start(command, (int(dead.server.rpartition(":")[2]),), log)
         self.stack.callback(end, process)
         self.servers[storage] = Server(dead.url, dead.folder, process, dead.credentials)
-        wait_for(int(dead.server.rpartition(":")[2]), process, log)
 
     def kill_agents(self) -> None:
         note = json.loads((self.system.home / "run" / "agents.json").read_text())

@@ -92,17 +92,17 @@ def running(
     command: list[str], ports: int | tuple[int, ...], log: Path, env: dict[str, str] | None = None
 ) -> Iterator[subprocess.Popen[bytes]]:
     """A server process that answers at its ports; ended afterwards, whatever happened."""
-    process = _started(command, ports if isinstance(ports, tuple) else (ports,), log, env)
+    process = start(command, ports if isinstance(ports, tuple) else (ports,), log, env)
     try:
         yield process
     finally:
         end(process)
 
 
-def _started(
-    command: list[str], ports: tuple[int, ...], log: Path, env: dict[str, str] | None
+def start(
+    command: list[str], ports: tuple[int, ...], log: Path, env: dict[str, str] | None = None
 ) -> subprocess.Popen[bytes]:
-    """RuntimeError with the log of a server that does not come up; one that a signal ends is tried again."""
+    """A server that answers; one that a signal ends is tried again. RuntimeError with its log if it does not come up."""
     for _ in range(STARTS):
         with log.open("ab") as output:
             process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, env=env)
