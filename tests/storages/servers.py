@@ -102,7 +102,7 @@ def running(
 def start(
     command: list[str], ports: tuple[int, ...], log: Path, env: dict[str, str] | None = None
 ) -> subprocess.Popen[bytes]:
-    """A server that answers; one that a signal ends is tried again. RuntimeError with its log if it does not come up."""
+    """A server that answers; one that a signal ends is tried again. RuntimeError with its log if it does not."""
     for _ in range(STARTS):
         with log.open("ab") as output:
             process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, env=env)
