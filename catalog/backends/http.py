@@ -86,7 +86,8 @@ class Http:
             connection, answer = self._answer(request)
             try:
                 if answer.status not in good:
-                    raise refusal(request, self.url, answer.status, _words(answer))
+                    words = words_of(answer.reason, answer.read(SMALL))
+                    raise refusal(request, self.url, answer.status, words)
                 yield answer
             except BaseException:
                 if not answer.isclosed():
@@ -278,11 +279,11 @@ def _silence(doing: str, url: str, error: Exception) -> StorageTimeout:
     return StorageTimeout(f"no answer to {doing} {url}: {words}", object=url, hint=hint)
 
 
-def _words(answer: HTTPResponse) -> str:
+def words_of(reason: str, page: bytes) -> str:
     """What a page of error says, without its mark-up."""
-    text = answer.read(SMALL).decode(errors="replace")
+    text = page.decode(errors="replace")
     plain = " ".join(re.sub(r"<style.*?</style>|<[^>]*>", " ", text, flags=re.DOTALL).split())
-    return f"{answer.reason} {plain[:300]}".strip()
+    return f"{reason} {plain[:300]}".strip()
 
 
 def _readable(connection: HTTPConnection, seconds: float) -> bool:

@@ -23,8 +23,9 @@ from . import base
 from .base import SUMS_AT_ONCE, Entry, Told
 from .credentials import credentials as credentials_of
 from .credentials import renewal
-from .http import SMALL, Body, Http, Request, Spent, authorization, reached
-from .local import buffer, created, explained, write_all
+from .downloads import Downloads
+from .http import SMALL, Body, Http, Request, Spent, authorization
+from .local import explained
 from .markers import Stalled, end_of
 
 Properties: TypeAlias = list[tuple[str, ElementTree.Element]]
@@ -74,6 +75,7 @@ class WebDav:
         self.url = url
         self._http = Http(url, credentials)
         self._sums = Http(url, credentials, rest_s=REST_S)
+        self._downloads = Downloads(url, credentials)
         self._authorization = authorization(credentials)
         self._made: set[str] = set()
         self._making = RLock()
@@ -141,17 +143,7 @@ class WebDav:
         self._store(path, body, bytes)
 
     def get(self, path: str, target: Path, told: Told) -> str:
-        checksum, hot = 1, buffer.hot
-        with self._http.ask(Request("GET", self._link(path), "read"), 200) as answer, created(target) as file:
-            left = _length(answer)
-            while got := self._received(answer, hot, path):
-                with explained(str(target), "write"):
-                    write_all(file, hot[:got])
-                checksum = zlib_ng.adler32(hot[:got], checksum)
-                left = None if left is None else left - got
-                told(got)
-            self._check_end(path, left)
-        return f"{checksum:08x}"
+        return self._downloads.fetch(self._link(path), target, told)
 
     def put(self, source: Path, path: str, told: Told) -> str:
         checksum, moved = 1, 0
@@ -338,10 +330,6 @@ class WebDav:
                 f"{self.url} answers no list of files: {error}", object=self._link(folder), hint="is it WebDAV?"
             ) from error
         return [(of.findtext("{DAV:}href") or "", of) for of in tree.iter("{DAV:}response")]
-
-    def _received(self, answer: HTTPResponse, hot: memoryview, path: str) -> int:
-        with reached("read", self._link(path), self.url):  # here, or it would be taken for an error of the local file
-            return answer.readinto(hot)
 
     def _check_end(self, path: str, left: int | None) -> None:
         if left:
