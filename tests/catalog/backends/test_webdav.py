@@ -94,6 +94,26 @@ def test_the_password_is_not_shown_to_whom_we_are_sent(tmp_path: Path) -> None:
         backend = WebDav(url, {"user": "user", "password": "secret"})
         with pytest.raises(StorageDenied):
             b"".join(backend.read("/file"))
+        with pytest.raises(StorageDenied, match="not allowed to read"):
+            backend.get("/file", tmp_path / "back", nobody)
+    assert not (tmp_path / "back").exists()
+
+
+def test_who_is_told_of_a_download_may_stop_it(own: tuple[Storage, int]) -> None:
+    storage, _ = own
+    storage.backend.put(storage.source(CONTENT), storage.path("file"), nobody)
+    told: list[int] = []
+
+    def stop(bytes_: int) -> None:
+        told.append(bytes_)
+        if sum(told) > len(CONTENT) // 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        storage.backend.get(storage.path("file"), storage.here / "back", stop)
+    assert len(CONTENT) // 2 < sum(told) < len(CONTENT)
+    assert not (storage.here / "back").exists()
+    assert storage.backend.get(storage.path("file"), storage.here / "back", told.append) == SUM
 
 
 @pytest.mark.parametrize("bytes_", [10, HOPEFUL + 1])
@@ -247,8 +267,6 @@ def test_a_server_that_falls_silent_is_given_up(own: tuple[Storage, int], monkey
 
 
 def test_an_answer_that_ends_early_is_no_file(tmp_path: Path) -> None:
-    """http.client's readinto does not tell."""
-
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             self.send_response(200)
