@@ -157,15 +157,17 @@ class Demo:
 
     def difference(self, files: list[Path]) -> str | None:
         """The first difference from the same physics done in this one process, None if there is none."""
+        from prodchain.broker.splitting import split_events
         from prodchain.tasks.payloads import reference
 
         requests = {task["step"]: task["request"] for task in self.tasks()}
         evgen, sim, reco = requests["evgen"], requests["sim"], requests["reco"]
+        how = {key: evgen[key] for key in ("events", "events_per_job", "jobs", "first_event", "seed")}
+        pieces = split_events(how.pop("events"), **how)
         with TemporaryDirectory(prefix="prodchain-reference-") as folder:
             expected = reference.produce(
                 Path(folder),
-                events=evgen["events"],
-                events_per_job=evgen["events_per_job"],
+                [piece.events for piece in pieces],
                 first_event=evgen["first_event"],
                 gen_seed=evgen["seed"],
                 sim_seed=sim["seed"],

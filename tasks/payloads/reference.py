@@ -4,6 +4,7 @@ Every step is done once, in this process, over all events; only event generation
 production, because Pythia's random numbers run through a job.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +21,8 @@ from .simulation import simulate
 
 def produce(
     directory: Path,
+    pieces: Sequence[int],
     *,
-    events: int,
-    events_per_job: int,
     first_event: int = 1,
     gen_seed: int = 1,
     sim_seed: int = 1,
@@ -31,15 +31,18 @@ def produce(
     run_number: int = RUN_NUMBER,
     energy_gev: float = ENERGY_GEV,
 ) -> ak.Array:
-    """The AOD's events, from files made in `directory`; the seeds are those of the tasks (job n: gen_seed + n)."""
-    chunks = []
-    for number, start in enumerate(range(0, events, events_per_job), start=1):
+    """The AOD's events, from files made in `directory`; `pieces`: how many events each job of the generation makes.
+
+    The seeds are those of the tasks (job n: gen_seed + n).
+    """
+    chunks: list[Path] = []
+    for number, events in enumerate(pieces, start=1):
         chunks.append(directory / f"EVNT._{number:06}.root")
         generate(
             chunks[-1],
             card=find_card(card),
-            events=min(events_per_job, events - start),
-            first_event=first_event + start,
+            events=events,
+            first_event=first_event + sum(pieces[: number - 1]),
             seed=gen_seed + number,
             run_number=run_number,
             energy_gev=energy_gev,

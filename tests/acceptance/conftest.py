@@ -26,6 +26,7 @@ def system(home: Path) -> Iterator[System]:
 @pytest.fixture(scope="session")
 def reference(tmp_path_factory: pytest.TempPathFactory) -> Callable[[int, int], Any]:
     """AOD arrays of a plain single-process run, for numbers of events and jobs; made once each."""
+    from prodchain.broker.splitting import split_events
     from prodchain.tasks.payloads.reference import produce
 
     made: dict[tuple[int, int], Any] = {}
@@ -33,7 +34,9 @@ def reference(tmp_path_factory: pytest.TempPathFactory) -> Callable[[int, int], 
     def arrays(events: int, jobs: int) -> Any:
         if (events, jobs) not in made:
             folder = tmp_path_factory.mktemp(f"reference-{events}-{jobs}")
-            made[events, jobs] = produce(folder, events=events, events_per_job=-(-events // jobs))
+            made[events, jobs] = produce(
+                folder, [piece.events for piece in split_events(events, jobs=jobs, first_event=1, seed=1)]
+            )
         return made[events, jobs]
 
     return arrays

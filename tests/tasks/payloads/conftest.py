@@ -54,7 +54,7 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Small:
     from prodchain.tasks.payloads import reference
 
     directory = tmp_path_factory.mktemp("reference")
-    events = reference.produce(directory, events=EVENTS, events_per_job=PER_JOB, first_event=FIRST, sim_seed=7)
+    events = reference.produce(directory, [PER_JOB] * (EVENTS // PER_JOB), first_event=FIRST, sim_seed=7)
     evnt = sorted(directory.glob("EVNT*"))
     return Small(evnt, directory / "HITS.root", directory / "AOD.root", events)
 

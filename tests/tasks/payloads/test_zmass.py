@@ -12,7 +12,7 @@ from .conftest import Small
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning:mplhep", "ignore::DeprecationWarning:pyparsing")
 def test_peak(tmp_path: Path) -> None:
-    reference.produce(tmp_path, events=300, events_per_job=150)
+    reference.produce(tmp_path, [150, 150])
     result = zmass.measure([tmp_path / "AOD.root"])
     assert result.events == 300
     assert 100 < len(result.masses) < 300  # two muons within |eta| < 3 with 20 GeV
