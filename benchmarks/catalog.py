@@ -6,6 +6,7 @@ functions sees. Beside each figure stands its limit or peer from the same run, w
 
 import argparse
 import asyncio
+import gc
 import json
 import os
 import random
@@ -14,7 +15,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -76,6 +78,27 @@ def p95(seconds: list[float]) -> float:
     return milliseconds(sorted(seconds)[int(len(seconds) * 0.95)])
 
 
+async def prefixes(conn: Connection, calls: Sequence[Measure]) -> dict[str, float]:
+    """What the statements take, as the client waits for them, and the whole call."""
+    spent: list[float] = []
+
+    async def one(call: Measure) -> None:
+        spent.append(0.0)
+        await call()
+
+    def noted(query: Any) -> None:
+        spent[-1] += query.elapsed
+
+    conn.add_query_logger(noted)
+    whole = await times([partial(one, call) for call in calls])
+    conn.remove_query_logger(noted)
+    return {
+        "prefix_p95_ms": p95(spent),
+        "prefix_median_ms": milliseconds(statistics.median(spent)),
+        "prefix_with_rows_p95_ms": p95(whole),
+    }
+
+
 async def searches(conn: Connection, count: int) -> dict[str, Any]:
     draw = random.Random(2006)
     samples = max(count // 50, 8)
@@ -98,7 +121,7 @@ async def searches(conn: Connection, count: int) -> dict[str, Any]:
     rare_times = await times([lambda number=number: rare_one(number) for number in numbers])  # type: ignore[misc]
     common = ("*RDO*", "*recon.AOD*", "*Zmumu*", "*ttbar*log*", "mc2*:*EVNT*")
     return {
-        "prefix_p95_ms": p95(await times(prefix() for _ in range(300))),
+        **await prefixes(conn, [prefix() for _ in range(300)]),
         "infix_first100_ms": await median(infix("*RDO*")),
         "infix_others_ms": {pattern: await median(infix(pattern), 7) for pattern in common[1:]},
         "rare_infix_ms": milliseconds(statistics.median(rare_times)),
@@ -272,6 +295,7 @@ async def measure(url: str, home: Path, count: int, register: int, started: floa
     await migrate(url)
     await fill(url, count, started)
     pool = await connect(url, size=WRITERS)
+    gc.freeze()  # as the server does
     result: dict[str, Any] = {}
 
     def add(figures: dict[str, Any]) -> None:

@@ -1,6 +1,7 @@
 """The server process: API and monitor pages. ``python -m prodchain.broker.server``"""
 
 import asyncio
+import gc
 import logging
 import socket
 import sys
@@ -73,6 +74,8 @@ async def serve(settings: Settings) -> None:
 
 async def _run(settings: Settings, pool: Pool, hot: Pool, place: socket.socket) -> None:
     app = create_app(settings, pool, hot)
+    gc.collect()
+    gc.freeze()  # what was loaded stays: a collection need not look at it again and again
     config = uvicorn.Config(
         app,
         loop="uvloop",

@@ -1,6 +1,6 @@
 """What people ask the catalog: which datasets there are, which files are in them, where copies are."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -50,11 +50,17 @@ class DatasetCopy:
 
 FILES = """
 SELECT f.id, f.scope, f.name, f.guid, f.bytes, f.adler32, f.events,
-       ARRAY(SELECT storage_id FROM replica r WHERE r.file_id = f.id) AS storages
-FROM dataset_file m JOIN file f ON f.id = m.file_id
+       (CASE WHEN at.some IS NULL THEN at.every ELSE at.every || ARRAY(
+           SELECT storage_id FROM replica r WHERE r.file_id = f.id AND r.storage_id = ANY(at.some)) END)::text
+           AS storages
+FROM (SELECT coalesce(array_agg(r.storage_id) FILTER (WHERE r.files = d.files), '{}') AS every,
+             array_agg(r.storage_id) FILTER (WHERE r.files < d.files) AS some
+      FROM dataset d JOIN dataset_replica r ON r.dataset_id = d.id WHERE d.id = $1 AND r.files > 0) at
+CROSS JOIN dataset_file m JOIN file f ON f.id = m.file_id
 WHERE m.dataset_id = $1 AND m.file_id > $2
 ORDER BY m.file_id LIMIT $3
 """
+"""Copies are looked for one by one only at storages that have a part of the dataset."""
 STORAGES = "SELECT id, name, site, url FROM storage WHERE id = ANY($1::smallint[]) ORDER BY name"
 REPLICAS = """
 SELECT s.name, s.site, r.files, r.bytes, r.files = d.files AS complete
@@ -66,20 +72,22 @@ WHERE r.dataset_id = $1 AND (r.files > 0 OR d.files = 0) ORDER BY s.name
 async def files(conn: Connection, dataset_id: int, *, limit: int = 100, after: int = 0) -> list[FileView]:
     """Files of a dataset with their copies' URLs, in the order of their ids; ``after`` is the last id."""
     rows = await conn.fetch(FILES, dataset_id, after, limit)
-    used = {storage_id for row in rows for storage_id in row["storages"]}
+    found = {row["storages"] for row in rows}  # few, however many files there are
+    used = {text: [int(key) for key in text.strip("{}").split(",") if key] for text in found}
     # The text that all URLs at a storage begin with is made once, not for each copy.
     places = [
         (row["id"], row["name"], row["site"], names.url_prefix(row["url"]))
-        for row in await conn.fetch(STORAGES, used)
+        for row in await conn.fetch(STORAGES, {key for keys in used.values() for key in keys})
     ]
-    return [_file(row, places) for row in rows]
+    where = {text: [place for at, *place in places if at in keys] for text, keys in used.items()}
+    return [_file(row, where) for row in rows]
 
 
-def _file(row: Sequence[Any], places: Sequence[tuple[int, str, str, str]]) -> FileView:
-    key, scope, name, guid, size, adler32, events, here = row
+def _file(row: Sequence[Any], where: Mapping[str, Sequence[Sequence[str]]]) -> FileView:
+    key, scope, name, guid, size, adler32, events, storages = row
     did = Did(scope, name)
     path = names.path_of(did)
-    copies = [FileReplica(storage, site, prefix + path) for at, storage, site, prefix in places if at in here]
+    copies = [FileReplica(storage, site, prefix + path) for storage, site, prefix in where[storages]]
     return FileView(key, did, guid, size, adler32, events, copies)
 
 

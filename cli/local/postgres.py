@@ -118,7 +118,7 @@ def initialise(place: places.Place, found: Path) -> None:
     shutil.rmtree(unfinished, ignore_errors=True)
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2**20
     settings = {
-        "shared_buffers": f"{max(32, min(memory // 16, 1024))}MB",
+        "shared_buffers": f"{max(32, min(memory // 8, 4096))}MB",
         "max_connections": "100",
         "fsync": "on",
         "timezone": "UTC",

@@ -29,3 +29,19 @@ async def test_a_subscription_without_files_is_no_copy(conn: Connection) -> None
     await conn.execute("INSERT INTO dataset_replica (dataset_id, storage_id, files, bytes) VALUES ($1, $2, 0, 0)",
                        dataset, here)  # fmt: skip
     assert await lookup.replicas(conn, dataset) == []
+
+
+async def test_copies_of_whole_datasets_and_of_parts_are_listed_alike(conn: Connection) -> None:
+    whole, part, nothing = await new_storages(conn, "file:/a", "file:/b", "file:/c")
+    ids = await new_files(conn, 3)
+    dataset = await new_dataset(conn, file_ids=ids)
+    assert [file.replicas for file in await lookup.files(conn, dataset)] == [[], [], []]
+    await replicas.arrive(conn, whole, ids)
+    await replicas.arrive(conn, part, ids[1:2])
+    await conn.execute("INSERT INTO dataset_replica (dataset_id, storage_id, files, bytes) VALUES ($1, $2, 0, 0)",
+                       dataset, nothing)  # fmt: skip
+    found = [[copy.storage for copy in file.replicas] for file in await lookup.files(conn, dataset)]
+    assert found == [["DISK-A"], ["DISK-A", "DISK-B"], ["DISK-A"]]
+    await replicas.arrive(conn, part, ids)
+    found = [[copy.storage for copy in file.replicas] for file in await lookup.files(conn, dataset)]
+    assert found == [["DISK-A", "DISK-B"]] * 3
