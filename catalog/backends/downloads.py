@@ -9,17 +9,27 @@ from typing import Any
 import pycurl
 from zlib_ng import zlib_ng
 
-from ..errors import BadStorage, CatalogError, StorageDenied, StorageTimeout
+from ..errors import CatalogError
 from . import base
 from .base import Told
-from .credentials import renewal
-from .http import KEPT, REDIRECTS, SMALL, Request, authorization, refusal, words_of
+from .http import (
+    KEPT,
+    REDIRECTS,
+    SMALL,
+    Request,
+    authorities,
+    authorization,
+    own_certificate,
+    refusal,
+    refused,
+    silence,
+    untrusted,
+    words_of,
+)
 from .local import created, explained, write_all
 
 TELL = 1024 * 1024
 """Bytes that are told of at a time: curl hands over 16 kB."""
-
-_HINT = "check that the storage runs and can be reached"
 
 
 class Downloads:
@@ -50,10 +60,10 @@ class Downloads:
         return f"{answer.checksum:08x}"
 
     def _perform(self, curl: pycurl.Curl, url: str, answer: "_Answer") -> None:
-        silence = max(1, math.ceil(base.TIMEOUT_S))
+        patience_s = max(1, math.ceil(base.TIMEOUT_S))
         curl.setopt(pycurl.URL, url)
-        curl.setopt(pycurl.CONNECTTIMEOUT, silence)
-        curl.setopt(pycurl.LOW_SPEED_TIME, silence)
+        curl.setopt(pycurl.CONNECTTIMEOUT, patience_s)
+        curl.setopt(pycurl.LOW_SPEED_TIME, patience_s)
         curl.setopt(pycurl.HEADERFUNCTION, answer.header)
         curl.setopt(pycurl.WRITEFUNCTION, answer.body)
         try:
@@ -72,11 +82,10 @@ class Downloads:
 
     def _failed(self, url: str, code: int, words: str) -> CatalogError:
         if code == pycurl.E_PEER_FAILED_VERIFICATION:
-            hint = f'check its certificate, or name who signed it: ca = "FILE" in the credentials of {self._server}'
-            return BadStorage(f"cannot trust {self._server}: {words}", object=url, hint=hint)
+            return untrusted(url, self._server, words)
         if "certificate" in words.lower():
-            return StorageDenied(f"{self._server} refuses: {words}", object=url, hint=renewal(self._server))
-        return StorageTimeout(f"no answer to read {url}: {words}", object=url, hint=_HINT)
+            return refused(url, self._server, words)
+        return silence("read", url, words)
 
     def _new(self) -> pycurl.Curl:
         curl = pycurl.Curl()
@@ -103,17 +112,15 @@ class Downloads:
         return curl
 
     def _trust(self) -> dict[int, str | None]:
-        """As http.py does: the authorities in ``ca``, a file or a folder, else the system's."""
-        own = self._credentials.get("cert") or self._credentials.get("proxy")
-        found: dict[int, str | None] = {}
-        if own:
-            found = {pycurl.SSLCERT: str(own), pycurl.SSLKEY: str(self._credentials.get("key") or own)}
-        if "ca" in self._credentials:
-            ca = Path(self._credentials["ca"])
-            file, folder = (None, str(ca)) if ca.is_dir() else (str(ca), None)
-            return found | {pycurl.CAINFO: file, pycurl.CAPATH: folder}
-        paths = ssl.get_default_verify_paths()
-        return found | {pycurl.CAINFO: paths.cafile, pycurl.CAPATH: paths.capath}
+        """Whom we trust, and who we are; curl would look for the system's authorities where it was built."""
+        file, folder = authorities(self._credentials)
+        if file is None and folder is None:
+            system = ssl.get_default_verify_paths()
+            file, folder = system.cafile, system.capath
+        found = {pycurl.CAINFO: file, pycurl.CAPATH: folder}
+        if own := own_certificate(self._credentials):
+            found |= {pycurl.SSLCERT: own, pycurl.SSLKEY: self._credentials.get("key") or own}
+        return found
 
 
 class _Answer:

@@ -216,20 +216,28 @@ def authorization(credentials: dict[str, Any]) -> str | None:
 
 def _context(credentials: dict[str, Any]) -> ssl.SSLContext:
     """Trusts the authorities in ``ca`` (a file, or a folder: /etc/grid-security/certificates), else the system's."""
-    ca = Path(credentials["ca"]) if "ca" in credentials else None
-    own = credentials.get("cert") or credentials.get("proxy")
+    own = own_certificate(credentials)
     try:
-        folder = ca is not None and ca.is_dir()
-        context = ssl.create_default_context(
-            cafile=str(ca) if ca and not folder else None, capath=str(ca) if folder else None
-        )
+        file, folder = authorities(credentials)
+        context = ssl.create_default_context(cafile=file, capath=folder)
         if own:
             context.load_cert_chain(own, credentials.get("key"))
     except OSError as error:
-        raise StorageDenied(
-            f"cannot use a certificate: {error}", object=f"{ca or ''} {own or ''}".strip(), hint="correct the file"
-        ) from error
+        named = f"{credentials.get('ca', '')} {own or ''}".strip()
+        raise StorageDenied(f"cannot use a certificate: {error}", object=named, hint="correct the file") from error
     return context
+
+
+def authorities(credentials: dict[str, Any]) -> tuple[str | None, str | None]:
+    """The file and the folder of those who are trusted to sign; neither: the system's."""
+    if "ca" not in credentials:
+        return None, None
+    ca = str(credentials["ca"])
+    return (None, ca) if Path(ca).is_dir() else (ca, None)
+
+
+def own_certificate(credentials: dict[str, Any]) -> str | None:
+    return credentials.get("cert") or credentials.get("proxy")
 
 
 @contextmanager
@@ -240,14 +248,23 @@ def reached(doing: str, url: str, server: str) -> Iterator[None]:
     except CatalogError:
         raise
     except ssl.SSLCertVerificationError as error:
-        hint = f'check its certificate, or name who signed it: ca = "FILE" in the credentials of {server}'
-        raise BadStorage(f"cannot trust {server}: {error.verify_message}", object=url, hint=hint) from error
+        raise untrusted(url, server, error.verify_message) from error
     except ssl.SSLError as error:
         if "CERTIFICATE" in (error.reason or ""):
-            raise StorageDenied(f"{server} refuses: {error.reason}", object=url, hint=renewal(server)) from error
-        raise _silence(doing, url, error) from error
+            raise refused(url, server, error.reason) from error
+        raise silence(doing, url, _words(error)) from error
     except (OSError, HTTPException, Spent) as error:
-        raise _silence(doing, url, error) from error
+        raise silence(doing, url, _words(error)) from error
+
+
+def untrusted(url: str, server: str, words: str) -> BadStorage:
+    hint = f'check its certificate, or name who signed it: ca = "FILE" in the credentials of {server}'
+    return BadStorage(f"cannot trust {server}: {words}", object=url, hint=hint)
+
+
+def refused(url: str, server: str, words: str) -> StorageDenied:
+    """The server does not like our certificate."""
+    return StorageDenied(f"{server} refuses: {words}", object=url, hint=renewal(server))
 
 
 def refusal(request: Request, server: str, status: int, words: str) -> CatalogError:
@@ -271,12 +288,15 @@ def _close(idle: dict[tuple[str, int], deque[_Idle]]) -> None:
             each.connection.close()
 
 
-def _silence(doing: str, url: str, error: Exception) -> StorageTimeout:
-    words = str(error) or type(error).__name__
+def silence(doing: str, url: str, words: str) -> StorageTimeout:
     hint = "check that the storage runs and can be reached"
     if doing == "write":
         hint += ", and its space: XRootD closes the connection without a word when its disk is full"
     return StorageTimeout(f"no answer to {doing} {url}: {words}", object=url, hint=hint)
+
+
+def _words(error: Exception) -> str:
+    return str(error) or type(error).__name__
 
 
 def words_of(reason: str, page: bytes) -> str:
