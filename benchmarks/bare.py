@@ -6,7 +6,7 @@
 import asyncio
 import os
 import sys
-from typing import Any
+from typing import Any, Literal
 
 import uvicorn
 
@@ -75,16 +75,20 @@ class Bare:
         self._serving = False
 
 
-if __name__ == "__main__":
-    app = Bare(int(sys.argv[1]))
-    port = int(os.environ["PRODCHAIN_PORT"])
+def serve(app: Any, lifespan: Literal["on", "off"]) -> None:
+    """As the product's server does."""
     uvicorn.run(
         app,
+        lifespan=lifespan,
         host="127.0.0.1",
-        port=port,
+        port=int(os.environ["PRODCHAIN_PORT"]),
         loop="uvloop",
         http="httptools",
         proxy_headers=False,
         access_log=False,
         log_level="warning",
     )
+
+
+if __name__ == "__main__":
+    serve(Bare(int(sys.argv[1])), "on")

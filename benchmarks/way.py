@@ -15,12 +15,11 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-import uvicorn
-
 from prodchain.broker import server
 from prodchain.broker.matching import statements
 from prodchain.broker.matching.dispatcher import Dispatcher, Given
 
+from . import bare
 from .farm import Farm, Server, farm, serve
 
 PILOTS, ROUNDS, WINDOWS = 64, 2, 20
@@ -107,16 +106,7 @@ async def from_memory(_conn: object, _queue: int, seats: Any, _lease_s: float) -
 def run(stage: str) -> None:
     """The server up to that stage."""
     if stage == "protocol":
-        port = int(os.environ["PRODCHAIN_PORT"])
-        uvicorn.run(
-            protocol,
-            port=port,
-            loop="uvloop",
-            http="httptools",
-            proxy_headers=False,
-            access_log=False,
-            lifespan="off",
-        )
+        bare.serve(protocol, "off")
         return
     changed: dict[str, Callable[..., Awaitable[Any]]] = {"route": at_once, "matching": from_memory}
     if stage == "route":

@@ -162,8 +162,8 @@ class Demo:
 
         requests = {task["step"]: task["request"] for task in self.tasks()}
         evgen, sim, reco = requests["evgen"], requests["sim"], requests["reco"]
-        how = {key: evgen[key] for key in ("events", "events_per_job", "jobs", "first_event", "seed")}
-        pieces = split_events(how.pop("events"), **how)
+        cut = ("events", "events_per_job", "jobs", "first_event", "seed")
+        pieces = split_events(**{key: evgen[key] for key in cut})
         with TemporaryDirectory(prefix="prodchain-reference-") as folder:
             expected = reference.produce(
                 Path(folder),
