@@ -5,9 +5,9 @@ import random
 import signal
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from uuid import uuid4
 
@@ -130,7 +130,15 @@ def test_a_server_that_falls_silent_is_given_up(own: tuple[Storage, int], impati
     with pytest.raises(StorageTimeout):
         storage.backend.size(storage.path("file"))
     os.kill(pid, signal.SIGCONT)
-    assert storage.backend.size(storage.path("file")) == len(CONTENT)
+    assert soon(lambda: storage.backend.size(storage.path("file"))) == len(CONTENT)
+
+
+def soon(ask: Callable[[], int | None]) -> int | None:
+    """What it answers when it is awake; on a busy machine that takes longer than somebody impatient waits."""
+    for _ in range(20):
+        with suppress(StorageTimeout):
+            return ask()
+    return ask()
 
 
 @pytest.fixture
