@@ -4,12 +4,13 @@ from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from math import isfinite
-from typing import Any
 from uuid import UUID
 
 import asyncpg
 
-from prodchain.catalog import datasets, files, holds, replicas, subscriptions
+from prodchain.catalog import datasets, holds, made, subscriptions
+from prodchain.catalog.files import NewFile
+from prodchain.catalog.made import Made
 from prodchain.catalog.models import DatasetKind
 from prodchain.catalog.names import Did, file_name, sub_name
 from prodchain.pilot_agent.messages import Update
@@ -25,7 +26,6 @@ OUTPUTS = """
     FROM task t JOIN task_output o ON o.task_id = t.id JOIN dataset d ON d.id = o.dataset_id
     WHERE t.id = ANY($1) ORDER BY t.id, o.role
 """
-STORAGES = "SELECT q.id, q.storage_id, s.name FROM queue q JOIN storage s ON s.id = q.storage_id WHERE q.id = ANY($1)"
 END = """
     WITH over AS (
         SELECT * FROM unnest($1::bigint[], $2::text[], $3::text[], $4::text[], $5::int[], $6::jsonb[])
@@ -56,7 +56,6 @@ class Finished:
 class _Made:
     """An output, registered: the dataset that it was made for, and the file."""
 
-    job: int
     dataset: asyncpg.Record
     file: int
 
@@ -86,22 +85,17 @@ async def finish(conn: Connection, over: Sequence[Finished], held: Collection[in
     outputs: dict[int, list[asyncpg.Record]] = defaultdict(list)
     for row in await conn.fetch(OUTPUTS, list({each.run["task_id"] for each in over})):
         outputs[row["task"]].append(row)
-    storages = {row["id"]: row for row in await conn.fetch(STORAGES, list({each.run["queue_id"] for each in over}))}
-    made = await _register(conn, over, outputs)
+    done = await _register(conn, over, outputs)
     away: dict[int, list[_Made]] = defaultdict(list)
     for each in over:
-        at = storages[each.run["queue_id"]]
-        for output in made[each.job]:
+        for output in done[each.job]:
             # Small outputs do not travel: the jobs that merge them go where they are.
-            if output.dataset["destination_id"] != at["storage_id"] and output.dataset["kind"] != DatasetKind.SUB:
+            if (
+                output.dataset["destination_id"] != each.run["storage_id"]
+                and output.dataset["kind"] != DatasetKind.SUB
+            ):
                 away[each.job].append(output)
-    subs = await _gather(conn, over, made, away, storages)
-    here: dict[int, list[int]] = defaultdict(list)
-    for each in over:
-        here[storages[each.run["queue_id"]]["storage_id"]] += [output.file for output in made[each.job]]
-    for storage in sorted(here):
-        await replicas.arrive(conn, storage, here[storage])
-    missing = await _send_home(conn, away, subs) if away else {}
+    missing = await _send_home(conn, away, await _gather(conn, over, done, away)) if away else {}
     if held:
         await holds.drop(conn, [release_holder(job) for job in held])
     await _end(conn, over, missing)
@@ -112,34 +106,31 @@ async def finish(conn: Connection, over: Sequence[Finished], held: Collection[in
 async def _register(
     conn: Connection, over: Sequence[Finished], outputs: Mapping[int, list[asyncpg.Record]]
 ) -> dict[int, list[_Made]]:
-    """Make the outputs known, each in the dataset that it was made for; by job, the main one first.
+    """Make the outputs known, each in the dataset that it was made for, where it is; by job, the main one first.
 
     The names tell which is for which (bunches.Bunch.spec).
     """
-    wanted: list[tuple[int, asyncpg.Record, files.NewFile]] = []
+    wanted: list[tuple[int, asyncpg.Record]] = []
+    new: list[Made] = []
     for each in over:
         stored = {file.lfn: file for file in each.update.outputs}
         for output in outputs[each.run["task_id"]]:
             file = stored[file_name(output["name"], each.run["number"], each.run["attempt"])]
             did = Did(output["scope"], file.lfn)
-            new = files.NewFile(did, UUID(file.guid), file.bytes, file.adler32, file.events)
-            wanted.append((each.job, output, new))
-    ids = await files.register(conn, [new for _, _, new in wanted])
-    made: dict[int, list[_Made]] = {each.job: [] for each in over}
-    members: dict[int, list[int]] = defaultdict(list)
-    for (job, output, _), file_id in zip(wanted, ids, strict=True):
-        made[job].append(_Made(job, output, file_id))
-        members[output["id"]].append(file_id)
-    await datasets.fill(conn, members)
-    return made
+            known = NewFile(did, UUID(file.guid), file.bytes, file.adler32, file.events)
+            new.append(Made(output["id"], each.run["storage_id"], known))
+            wanted.append((each.job, output))
+    found: dict[int, list[_Made]] = {each.job: [] for each in over}
+    for (job, output), file_id in zip(wanted, await made.take(conn, new), strict=True):
+        found[job].append(_Made(output, file_id))
+    return found
 
 
 async def _gather(
     conn: Connection,
     over: Sequence[Finished],
-    made: Mapping[int, list[_Made]],
+    done: Mapping[int, list[_Made]],
     away: Mapping[int, list[_Made]],
-    storages: Mapping[Any, asyncpg.Record],
 ) -> dict[int, int]:
     """Put what was made at a storage for elsewhere into a dataset of its own; by job, which."""
     subs: dict[int, int] = {}
@@ -149,8 +140,8 @@ async def _gather(
         job = each.job
         if job not in away:
             continue
-        main, storage = made[job][0].dataset, storages[each.run["queue_id"]]["name"]
-        did = Did(main["scope"], sub_name(main["name"], storage, main["version"]))
+        main = done[job][0].dataset
+        did = Did(main["scope"], sub_name(main["name"], each.run["storage"], main["version"]))
         if did not in names:
             sub = await datasets.create(conn, did, DatasetKind.SUB, "prodchain")
             sub = await datasets.charge(conn, sub, main["account"])

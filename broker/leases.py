@@ -1,6 +1,7 @@
 """Leases: a pilot's hold on its job, kept by its reports; a silent pilot loses it."""
 
 from collections import defaultdict
+from collections.abc import Sequence
 
 from .database import Connection, Pool
 from .failing import fail_all
@@ -12,12 +13,28 @@ SERVER = "server"
 SERVER_SILENCE_S = 5.0
 BUNCH = 200
 """Runs reclaimed in one transaction."""
+KEPT = 0.9
+"""A lease that has more than this part left is not touched: it was just given, or just kept."""
+
+KEEP = f"""
+    WITH found AS MATERIALIZED (
+        SELECT job_id, until FROM lease WHERE job_id = ANY($1::bigint[])
+    ), due AS MATERIALIZED (
+        SELECT l.job_id FROM found f JOIN lease l USING (job_id)
+        WHERE f.until < now() + make_interval(secs => $2 * {KEPT})
+        FOR UPDATE OF l SKIP LOCKED
+    ), kept AS (
+        UPDATE lease l SET until = now() + make_interval(secs => $2) FROM due WHERE l.job_id = due.job_id
+    )
+    SELECT unnest($1::bigint[]) AS job EXCEPT SELECT job_id FROM found
+"""  # noqa: S608
+"""What somebody else has locked ends just now, or is just being kept."""
 
 
 async def server_starts(conn: Connection, lease_s: float) -> None:
     """Give all pilots time to find the server again: while none was there, they could not report.
 
-    Where another server is at work, it locks leases in the same order (heartbeats.BEAT).
+    Where another server is at work, it locks leases in the same order (reports.PROGRESS), or waits for none (KEEP).
     """
     await conn.execute(
         """
@@ -40,6 +57,11 @@ async def extend(conn: Connection, job_id: int, lease_s: float) -> None:
     await conn.execute(
         "UPDATE lease SET until = now() + make_interval(secs => $2) WHERE job_id = $1", job_id, lease_s
     )
+
+
+async def keep(conn: Connection, jobs: Sequence[int], lease_s: float) -> set[int]:
+    """Renew leases of which less than most is left; the jobs that have none, as they are over."""
+    return {row["job"] for row in await conn.fetch(KEEP, jobs, lease_s)}
 
 
 async def reclaim(conn: Connection) -> int:

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import asyncpg
 
+from prodchain.catalog import holds
 from prodchain.catalog.errors import CatalogError
 from prodchain.pilot_agent.messages import Answer, Answers, Update, Updates
 
@@ -17,8 +18,9 @@ from .database import Connection
 from .errors import BadRequest
 from .failing import fail
 from .finishing import Finished, exit_code_of, finish, problem_of
-from .jobs import get, lock_draws
-from .states import MADE, ON_PILOT, JobState
+from .jobs import get, release_holder
+from .leases import KEPT
+from .states import MADE, ON_PILOT
 from .texts import storable
 
 WORDS = {"starting": "fetching inputs", "running": "payload started", "holding": "storing outputs"}
@@ -31,8 +33,6 @@ LOG_LIMIT = 2_000_000
 """Characters of a job's log that are kept."""
 LARGEST_JOB = 2**63 - 1
 """What the database takes: one number that it refuses would be in the way of all that came with it."""
-KEPT = 0.9
-"""A lease that has more than this part left is not touched: it was just given, or just kept."""
 
 PROGRESS = f"""
     WITH news AS MATERIALIZED (
@@ -60,8 +60,10 @@ PROGRESS = f"""
 """States go forward only, news that were overtaken change nothing; jobs are locked before leases, as everywhere."""
 
 LOCK = """
-    SELECT id, task_id, number, attempt, state, pilot, queue_id, reason, spec -> 'outputs' AS outputs FROM job
-    WHERE id = ANY($1) ORDER BY id FOR UPDATE
+    SELECT j.id, j.task_id, j.number, j.attempt, j.state, j.pilot, j.queue_id, j.reason,
+           j.spec -> 'outputs' AS outputs, s.id AS storage_id, s.name AS storage
+    FROM job j LEFT JOIN queue q ON q.id = j.queue_id LEFT JOIN storage s ON s.id = q.storage_id
+    WHERE j.id = ANY($1) ORDER BY j.id FOR UPDATE OF j
 """
 LOGS = """
     INSERT INTO job_log (job_id, start, text) SELECT * FROM unnest($1::bigint[], $2::int[], $3::text[])
@@ -184,7 +186,9 @@ async def _keep_logs(conn: Connection, items: Sequence[_Item]) -> None:
 
 async def _end(conn: Connection, items: Sequence[_Item]) -> dict[tuple[int, int], Answer]:
     jobs = sorted(item.update.job for item in items)
-    held = {job for state, job in await lock_draws(conn, jobs) if state == JobState.ASSIGNED}
+    # Before the jobs' rows; of all that draws on jobs, nothing else has one that is with a pilot.
+    holders = set(await holds.lock(conn, [release_holder(job) for job in jobs]))
+    held = {job for job in jobs if release_holder(job) in holders}
     runs = await _locked(conn, jobs)
     answers: dict[tuple[int, int], Answer] = {}
     open_: list[_Item] = []

@@ -1,6 +1,6 @@
 """Datasets: created by name, filled while open, never changed once closed; a new version is a dataset of its own."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -256,6 +256,12 @@ async def fill(conn: Connection, members: Mapping[int, Sequence[int]]) -> dict[i
         await subscriptions.follow(conn, grown)
         await hooks.tell_files_added(conn, grown)
     return new
+
+
+async def lock_open(conn: Connection, dataset_ids: Collection[int]) -> bool:
+    """Keep the datasets to this transaction; whether any file may join each of them."""
+    rows = await conn.fetch(LOCK_MANY, list(dataset_ids))
+    return len(rows) == len(dataset_ids) and all(_plain(row) for row in rows)
 
 
 def _plain(row: asyncpg.Record) -> bool:

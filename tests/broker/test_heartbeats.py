@@ -1,19 +1,20 @@
 """News of many pilots in one transaction: heartbeats keep leases, and what is bad in one report hurts no other."""
 
 import asyncio
+import json
 from dataclasses import replace
 from typing import Any
 
 import asyncpg
 import pytest
 
-from prodchain.broker import reporting
+from prodchain.broker import job_orders, reporting
 from prodchain.broker.errors import BadRequest
 from prodchain.broker.pilots import Pilots
 from prodchain.broker.reporting import Reports
-from prodchain.pilot_agent.messages import Answers, JobSpec, Update, Updates
+from prodchain.pilot_agent.messages import Answer, Answers, JobSpec, Update, Updates, decode, encode
 
-from .world import World, evgen, finished
+from .world import World, evgen, finished, inside
 
 LEASE_S = 60.0
 
@@ -42,8 +43,8 @@ async def queue_of(world: World) -> int:
     return found
 
 
-def commands(answers: Answers) -> list[str]:
-    return [answer.command for answer in answers.answers]
+def commands(answers: bytes) -> list[str]:
+    return [answer.command for answer in decode(Answers, json.loads(answers)).answers]
 
 
 async def test_heartbeats_that_come_together_keep_all_leases(world: World, reports: Reports) -> None:
@@ -56,6 +57,51 @@ async def test_heartbeats_that_come_together_keep_all_leases(world: World, repor
     assert [commands(each) for [each] in answers] == [["continue"]] * 12
     assert await world.value("SELECT count(*) FROM lease WHERE until > now() + interval '50 s'") == 12
     assert await world.value("SELECT count(*) FROM event WHERE state = 'running' AND job_id IS NOT NULL") == 12
+
+
+async def test_a_heartbeat_that_is_repeated_keeps_the_lease_and_its_log(world: World, reports: Reports) -> None:
+    [(pilot, spec)] = await running(world, 1)
+    queue = await queue_of(world)
+    beat = Updates(pilot, [Update(spec.job, "running")])
+    first, second = [await reports.report(queue, [beat]) for _ in range(2)]
+    assert (
+        first
+        == second
+        == [json.dumps(encode(Answers([Answer(spec.job, "continue")])), separators=(",", ":")).encode()]
+    )
+    await world.pool.execute("UPDATE lease SET until = now()")
+    await reports.report(queue, [beat])
+    assert await world.value("SELECT count(*) FROM lease WHERE until > now() + interval '50 s'") == 1
+    await reports.report(queue, [Updates(pilot, [Update(spec.job, "running", log="words")])])
+    assert await world.value("SELECT text FROM job_log") == "words"
+
+
+async def test_who_repeats_a_heartbeat_is_told_when_the_job_is_not_its_own_any_more(
+    world: World, reports: Reports
+) -> None:
+    [(pilot, spec), (other, kept)] = await running(world, 2)
+    queue = await queue_of(world)
+    news = [Updates(pilot, [Update(spec.job, "running")]), Updates(other, [Update(kept.job, "running")])]
+    for _ in range(2):
+        assert [commands(each) for each in await reports.report(queue, news)] == [["continue"], ["continue"]]
+    await inside(world.pool, job_orders.kill, spec.job, "user:ann", "not needed")
+    assert [commands(each) for each in await reports.report(queue, news)] == [["discard"], ["continue"]]
+    assert commands((await reports.report(queue, [Updates(other, [finished(kept)])]))[0]) == ["continue"]
+    [answer] = await reports.report(queue, news[1:])
+    assert json.loads(answer)["answers"] == [{"job": kept.job, "command": "continue", "reason": "registered already"}]
+
+
+@pytest.mark.parametrize(("pilot", "at"), [("thief", 0), ("p0", 1)])
+async def test_a_heartbeat_is_not_kept_for_another_pilot_or_queue_that_repeats_it(
+    pilot: str, at: int, world: World, reports: Reports
+) -> None:
+    [(owner, spec)] = await running(world, 1)
+    queue = await queue_of(world)
+    await reports.report(queue, [Updates(owner, [Update(spec.job, "running")])])
+    await world.pool.execute("UPDATE lease SET until = now()")
+    [answer] = await reports.report(queue + at, [Updates(pilot, [Update(spec.job, "running")])])
+    assert commands(answer) == ["discard"]
+    assert await world.value("SELECT count(*) FROM lease WHERE until > now()") == 0
 
 
 async def test_a_farm_sends_the_news_of_many_pilots_in_one_call(world: World, reports: Reports) -> None:
