@@ -41,9 +41,10 @@ END = """
 
 @dataclass(frozen=True)
 class Finished:
-    """A job, locked (reports.LOCK), with the report of its success."""
+    """A job, locked (reports.LOCK), with its task's outputs and the report of its success."""
 
     run: asyncpg.Record
+    outputs: Sequence[asyncpg.Record]
     actor: str
     update: Update
 
@@ -60,9 +61,22 @@ class _Made:
     file: int
 
 
-def problem_of(run: asyncpg.Record, update: Update) -> str:
+async def outputs_of(conn: Connection, tasks: Collection[int]) -> dict[int, list[asyncpg.Record]]:
+    """The datasets that the jobs of tasks fill, the main one first."""
+    found: dict[int, list[asyncpg.Record]] = {task: [] for task in tasks}
+    for row in await conn.fetch(OUTPUTS, list(tasks)):
+        found[row["task"]].append(row)
+    return found
+
+
+def _lfn(run: asyncpg.Record, output: asyncpg.Record) -> str:
+    """As the job was told (bunches.Bunch.specs)."""
+    return file_name(output["name"], run["number"], run["attempt"])
+
+
+def problem_of(run: asyncpg.Record, outputs: Sequence[asyncpg.Record], update: Update) -> str:
     """What is wrong with a report of success; empty if nothing."""
-    expected = {output["lfn"] for output in run["outputs"]}
+    expected = {_lfn(run, output) for output in outputs}
     stored = {file.lfn for file in update.outputs}
     missing, strange = sorted(expected - stored), sorted(stored - expected)
     if missing:
@@ -82,10 +96,7 @@ async def finish(conn: Connection, over: Sequence[Finished], held: Collection[in
 
     Raises CatalogError, DataError or ValueError where one cannot be.
     """
-    outputs: dict[int, list[asyncpg.Record]] = defaultdict(list)
-    for row in await conn.fetch(OUTPUTS, list({each.run["task_id"] for each in over})):
-        outputs[row["task"]].append(row)
-    done = await _register(conn, over, outputs)
+    done = await _register(conn, over)
     away: dict[int, list[_Made]] = defaultdict(list)
     for each in over:
         for output in done[each.job]:
@@ -103,19 +114,14 @@ async def finish(conn: Connection, over: Sequence[Finished], held: Collection[in
         await holds.drop(conn, [deliver_holder(job) for job in away if not missing.get(job)])
 
 
-async def _register(
-    conn: Connection, over: Sequence[Finished], outputs: Mapping[int, list[asyncpg.Record]]
-) -> dict[int, list[_Made]]:
-    """Make the outputs known, each in the dataset that it was made for, where it is; by job, the main one first.
-
-    The names tell which is for which (bunches.Bunch.spec).
-    """
+async def _register(conn: Connection, over: Sequence[Finished]) -> dict[int, list[_Made]]:
+    """Make the outputs known, each in the dataset that it was made for, where it is; by job, the main one first."""
     wanted: list[tuple[int, asyncpg.Record]] = []
     new: list[Made] = []
     for each in over:
         stored = {file.lfn: file for file in each.update.outputs}
-        for output in outputs[each.run["task_id"]]:
-            file = stored[file_name(output["name"], each.run["number"], each.run["attempt"])]
+        for output in each.outputs:
+            file = stored[_lfn(each.run, output)]
             did = Did(output["scope"], file.lfn)
             known = NewFile(did, UUID(file.guid), file.bytes, file.adler32, file.events)
             new.append(Made(output["id"], each.run["storage_id"], known))

@@ -17,7 +17,7 @@ from prodchain.pilot_agent.messages import Answer, Answers, Update, Updates
 from .database import Connection
 from .errors import BadRequest
 from .failing import fail
-from .finishing import Finished, exit_code_of, finish, problem_of
+from .finishing import Finished, exit_code_of, finish, outputs_of, problem_of
 from .jobs import get, release_holder
 from .leases import KEPT
 from .states import MADE, ON_PILOT
@@ -35,33 +35,29 @@ LARGEST_JOB = 2**63 - 1
 """What the database takes: one number that it refuses would be in the way of all that came with it."""
 
 PROGRESS = f"""
-    WITH news AS MATERIALIZED (
-        SELECT job, pilot, queue, state, array_position($5::text[], state) AS rank, reason
+    WITH mine AS MATERIALIZED (
+        SELECT j.id, n.pilot, n.state, n.reason,
+               array_position($5::text[], j.state) < array_position($5, n.state) AS moves
         FROM unnest($1::bigint[], $2::text[], $3::smallint[], $4::text[], $6::text[])
             AS n (job, pilot, queue, state, reason)
-    ), moving AS MATERIALIZED (
-        SELECT j.id, n.state, n.pilot, n.reason FROM news n JOIN job j ON j.id = n.job
-        WHERE j.pilot = n.pilot AND j.queue_id = n.queue AND array_position($5, j.state) < n.rank
+        JOIN job j ON j.id = n.job AND j.pilot = n.pilot AND j.queue_id = n.queue AND j.state = ANY($5)
         ORDER BY j.id FOR NO KEY UPDATE OF j
     ), moved AS (
         UPDATE job j SET state = m.state, actor = 'pilot:' || m.pilot, reason = m.reason, changed_at = now()
-        FROM moving m WHERE j.id = m.id RETURNING j.id
-    ), held AS MATERIALIZED (
-        SELECT l.job_id FROM news n JOIN lease l ON l.job_id = n.job AND l.pilot = n.pilot
-        JOIN job j ON j.id = n.job AND j.queue_id = n.queue
-        WHERE (SELECT count(*) FROM moved) >= 0 AND l.until < now() + make_interval(secs => $7 * {KEPT})
-        ORDER BY l.job_id FOR UPDATE OF l
+        FROM mine m WHERE j.id = m.id AND m.moves
+    ), due AS MATERIALIZED (
+        SELECT l.job_id FROM mine m JOIN lease l ON l.job_id = m.id
+        WHERE l.until < now() + make_interval(secs => $7 * {KEPT}) ORDER BY l.job_id FOR UPDATE OF l
     ), kept AS (
-        UPDATE lease l SET until = now() + make_interval(secs => $7) FROM held h WHERE l.job_id = h.job_id
+        UPDATE lease l SET until = now() + make_interval(secs => $7) FROM due WHERE l.job_id = due.job_id
     )
-    SELECT l.job_id FROM news n JOIN lease l ON l.job_id = n.job AND l.pilot = n.pilot
-    JOIN job j ON j.id = n.job AND j.queue_id = n.queue AND j.state = ANY($5)
+    SELECT id FROM mine
 """  # noqa: S608
 """States go forward only, news that were overtaken change nothing; jobs are locked before leases, as everywhere."""
 
 LOCK = """
     SELECT j.id, j.task_id, j.number, j.attempt, j.state, j.pilot, j.queue_id, j.reason,
-           j.spec -> 'outputs' AS outputs, s.id AS storage_id, s.name AS storage
+           s.id AS storage_id, s.name AS storage
     FROM job j LEFT JOIN queue q ON q.id = j.queue_id LEFT JOIN storage s ON s.id = q.storage_id
     WHERE j.id = ANY($1) ORDER BY j.id FOR UPDATE OF j
 """
@@ -218,12 +214,13 @@ async def _finish(
     """Register outputs; by job, why the catalog refuses some: repeating such a report would not help."""
     problems = {}
     good = []
+    outputs = await outputs_of(conn, {runs[item.update.job]["task_id"] for item in items}) if items else {}
     for item in items:
         run = runs[item.update.job]
-        if problem := problem_of(run, item.update):
+        if problem := problem_of(run, outputs[run["task_id"]], item.update):
             problems[item.update.job] = problem
         else:
-            good.append(Finished(run, f"pilot:{item.pilot}", item.update))
+            good.append(Finished(run, outputs[run["task_id"]], f"pilot:{item.pilot}", item.update))
     if not good:
         return problems
     try:
