@@ -82,15 +82,18 @@ class Bunch:
         quoted = json.dumps(prefix)[1:-1]
         scope = parse_did(self.request.output).scope
         contact = f'"heartbeat_s": {self.pace.heartbeat_s}, "lease_s": {self.pace.lease_s * PATIENCE}'
+        roles = [(role or "output", name) for role, name in self.outputs.items()]
         for job in jobs:
             row = self.jobs[job]
-            attempt = row["attempt"]
+            number, attempt = row["number"], row["attempt"]
             files = {file["id"]: file for file in self.inputs[job]} if job in self.inputs else {}
-            lfns = {role or "output": file_name(name, row["number"], attempt) for role, name in self.outputs.items()}
-            outputs = [f'{{"lfn": "{n}", "url": "{quoted}{path_of(Did(scope, n))}"}}' for n in lfns.values()]
+            fields = self._fields(row, files)
+            outputs = []
+            for role, name in roles:
+                fields[role] = lfn = file_name(name, number, attempt)
+                outputs.append(f'{{"lfn": "{lfn}", "url": "{quoted}{path_of(Did(scope, lfn))}"}}')
             yield (
-                f'{{"job": {job}, "task": {self.task}, "attempt": {attempt},'
-                f' "command": {command.format_map(self._fields(row, files) | lfns)},'
+                f'{{"job": {job}, "task": {self.task}, "attempt": {attempt}, "command": {command.format_map(fields)},'
                 f' "inputs": {json.dumps([_input(file, prefix) for file in files.values()]) if files else "[]"},'
                 f' "outputs": [{", ".join(outputs)}],'
                 f' "walltime_s": {self.requirements[row["requirement_id"]].walltime_s}, {contact}}}'
@@ -98,7 +101,7 @@ class Bunch:
 
     def _fields(self, row: Any, files: Mapping[int, Any]) -> dict[str, str | int]:
         """What the fields of the command stand for; the files in the order that ``skip`` counts through."""
-        fields = {
+        fields: dict[str, str | int] = {
             # -1 means all: how many events a file has may be unknown.
             "events": row["events"] or -1,
             "skip": row["skip"],
@@ -106,7 +109,7 @@ class Bunch:
             "seed": row["seed"],
             "job_seed": self.request.seed + row["number"],
             "number": row["number"],
-            "inputs": ",".join([files[file]["name"] for file in row["files"] or ()]),
+            "inputs": ",".join([files[file]["name"] for file in row["files"]]) if row["files"] else "",
         }
         for name, some in (row["secondary"] or {}).items():
             fields[name] = ",".join([files[file]["name"] for file in some])

@@ -10,6 +10,7 @@ from .errors import unknown
 from .models import Job
 from .splitting import Work
 from .states import AT_QUEUE, ON_PILOT, WAITING, JobState
+from .texts import array
 
 GARBAGE_AFTER_S = 900.0
 """When to delete what a lost run may have stored: a pilot that still runs has been told, or gave up, by then."""
@@ -90,14 +91,15 @@ class Kind(NamedTuple):
 
 async def define(conn: Connection, kind: Kind, works: Sequence[tuple[Work, int]], actor: str, reason: str) -> None:
     """Insert jobs for pieces of work, each with its attempt number."""
-    reads = [(work.number, file) for work, _ in works for file in work.reads]
+    reads = [(work.number, file) for work, _ in works if work.files or work.secondary for file in work.reads]
     await conn.execute(
         """
         WITH made AS (
             INSERT INTO job (task_id, number, attempt, priority, events, work, actor, reason,
                              share_id, requirement_id, scout, avoid, spared)
             SELECT $1, number, attempt, $2, new.events, work::jsonb, $3, $4, t.share_id, $9, $10, $11, $12
-            FROM unnest($5::int[], $6::int[], $7::bigint[], $8::text[]) AS new (number, attempt, events, work)
+            FROM unnest($5::text::int[], $6::text::int[], $7::text::bigint[], $8::text[])
+                AS new (number, attempt, events, work)
             JOIN task t ON t.id = $1
             RETURNING id, number
         )
@@ -108,9 +110,9 @@ async def define(conn: Connection, kind: Kind, works: Sequence[tuple[Work, int]]
         kind.priority,
         actor,
         reason,
-        [work.number for work, _ in works],
-        [attempt for _, attempt in works],
-        [work.events for work, _ in works],
+        array(work.number for work, _ in works),
+        array(attempt for _, attempt in works),
+        array(work.events for work, _ in works),
         [work.text() for work, _ in works],
         kind.requirement,
         kind.scout,

@@ -22,6 +22,7 @@ from .jobs import release_holder
 from .models import Task
 from .offers import offers
 from .states import TaskState
+from .texts import array
 
 BUNCH = 2000
 """Jobs of one task placed in one transaction."""
@@ -142,9 +143,15 @@ async def _bunch(conn: Connection, task: Task, pace: Pace) -> Bunch:
         BUNCH,
     )
     ids = [row["job_id"] for row in rows]
-    used = await conn.fetch("SELECT DISTINCT file_id FROM job_input WHERE job_id = ANY($1)", ids) if ids else []
-    await files.lock(conn, [row["file_id"] for row in used])
+    if ids and _reads(task):
+        used = await conn.fetch("SELECT DISTINCT file_id FROM job_input WHERE job_id = ANY($1)", ids)
+        await files.lock(conn, [row["file_id"] for row in used])
     return await bunch_of(conn, task, ids, pace)
+
+
+def _reads(task: Task) -> bool:
+    """Whether its jobs read files; those of others are not looked for, job by job."""
+    return task.input_id is not None or bool(ask_of(task).secondary)
 
 
 async def bunch_of(conn: Connection, task: Task, ids: Sequence[int], pace: Pace) -> Bunch:
@@ -155,11 +162,11 @@ async def bunch_of(conn: Connection, task: Task, ids: Sequence[int], pace: Pace)
                (work ->> 'skip')::bigint AS skip, (work ->> 'first_event')::bigint AS first_event,
                nullif(work -> 'files', '[]') AS files, work -> 'secondary' AS secondary,
                requirement_id, nullif(avoid, '[]') AS avoid
-        FROM job WHERE id = ANY($1) ORDER BY id
+        FROM job WHERE id = ANY($1::text::bigint[]) ORDER BY id
         """,
-        ids,
+        array(ids),
     )
-    inputs = await _inputs(conn, ids) if rows else {}
+    inputs = await _inputs(conn, ids) if rows and _reads(task) else {}
     needs = await requirements.get_many(conn, {row["requirement_id"] for row in rows})
     jobs = {row["id"]: row for row in rows}
     assert task.id is not None
@@ -198,27 +205,30 @@ async def _assign(conn: Connection, bunch: Bunch, decision: Decision, assignment
         "SELECT s.id, s.name, s.url FROM queue q JOIN storage s ON s.id = q.storage_id WHERE q.id = $1",
         decision.queue,
     )
-    waits = []
+    waits = {}
     for jobs, dispatch in await _dispatch(conn, bunch, decision, assignment, storage["id"]):
-        waits += [
-            holds.NewHold(release_holder(job), storage["id"], [file["id"] for file in bunch.inputs[job]], dispatch)
+        waits |= {
+            job: holds.NewHold(
+                release_holder(job), storage["id"], [file["id"] for file in bunch.inputs[job]], dispatch
+            )
             for job in jobs
-        ]
-    missing = await holds.place_many(conn, waits)
+        }
+    missing = await holds.place_many(conn, list(waits.values())) if waits else {}
+    late = {job for job, hold in waits.items() if missing.get(hold.holder)}
     # One row version for each job: where nothing is missing, its story has been assigned and activated all the same.
     await conn.execute(
         """
         UPDATE job j SET state = CASE WHEN new.waits THEN 'assigned' ELSE 'activated' END,
                reason = CASE WHEN new.waits THEN $3 ELSE 'all inputs are at ' || $4 END,
                queue_id = $1, assignment_id = $2, spec = new.spec::json, actor = 'brokerage', changed_at = now()
-        FROM unnest($5::bigint[], $6::bool[], $7::text[]) AS new (id, waits, spec) WHERE j.id = new.id
+        FROM unnest($5::text::bigint[], $6::text::bool[], $7::text[]) AS new (id, waits, spec) WHERE j.id = new.id
         """,
         decision.queue,
         assignment,
         decision.reason,
         storage["name"],
-        decision.jobs,
-        [missing.get(release_holder(job), 0) > 0 for job in decision.jobs],
+        array(decision.jobs),
+        array(job in late for job in decision.jobs),
         list(bunch.specs(decision.jobs, storage["url"])),
     )
 

@@ -1,4 +1,6 @@
-"""Texts from outside as the database takes them."""
+"""Texts, and numbers in text, as the database takes them."""
+
+from collections.abc import Iterable
 
 
 def storable(text: str) -> str:
@@ -6,3 +8,8 @@ def storable(text: str) -> str:
     if text.isascii() and "\0" not in text:
         return text
     return text.encode("utf-8", "replace").decode().replace("\0", "\N{REPLACEMENT CHARACTER}")
+
+
+def array(numbers: Iterable[int]) -> str:
+    """Numbers as the text of an array, for thousands of them: asyncpg asks each whether it is a list itself."""
+    return "{" + ",".join(map(str, numbers)) + "}"
