@@ -48,6 +48,7 @@ class Pilots:
         self._parked: list[dict[Kind, dict[int, None]]] = [{} for _ in sites]
         """Those that found nothing."""
         self._place: list[Kind | None] = [None] * len(self._home)
+        self._kind: list[Kind] = [(PILOT_CORES, memory // MEMORY_STEP_MB) for memory in self._memory]
         self._asking: dict[int, list[int]] = {0: list(range(len(self._home)))}
         self._news: dict[int, int] = {}
         """Queues with new jobs, and the fewest cores that one of them needs."""
@@ -60,8 +61,7 @@ class Pilots:
 
     def free(self, pilot: int, needs: Requirement, tick: int) -> None:
         """A job of the pilot is over: it asks again."""
-        self._cores[pilot] += needs.cores
-        self._memory[pilot] += needs.memory_mb
+        self._has(pilot, self._cores[pilot] + needs.cores, self._memory[pilot] + needs.memory_mb)
         self._asking.setdefault(tick, []).append(pilot)
 
     def begin(self, site: int, tick: int) -> None:
@@ -93,7 +93,7 @@ class Pilots:
         refused: set[Kind] = set()
         while asking := self._next(site, queue, refused):
             start = time.process_time()
-            choices = desk.give([self._offer(self._kind(pilot)) for pilot in asking], turns)
+            choices = desk.give([self._offer(self._kind[pilot]) for pilot in asking], turns)
             self.cpu_s += time.process_time() - start
             self.offers += len(asking)
             for pilot, choice in zip(asking, choices, strict=True):
@@ -101,7 +101,7 @@ class Pilots:
                     self._take(pilot, choice.lanes[0].needs)
                     self._start(choice.jobs[0], pilot, site, choice.lanes[0])
                 elif not choice.unsure:
-                    refused.add(self._kind(pilot))
+                    refused.add(self._kind[pilot])
                     self._park(site, pilot)
                     continue
                 if self._cores[pilot]:
@@ -114,18 +114,16 @@ class Pilots:
         """The next pilots to be served, no more than there are jobs; who cannot get any is parked."""
         desk = self._desks[site]
         asking: list[int] = []
-        while queue and len(asking) < min(BATCH, desk.waiting):
+        most = min(BATCH, desk.waiting)
+        while queue and len(asking) < most:
             pilot = queue.popleft()
             if self._over(pilot):
                 continue
-            if self._kind(pilot) in refused or (self._cores[pilot] < PILOT_CORES and not desk.small):
+            if self._kind[pilot] in refused or (self._cores[pilot] < PILOT_CORES and not desk.small):
                 self._park(site, pilot)
             else:
                 asking.append(pilot)
         return asking
-
-    def _kind(self, pilot: int) -> Kind:
-        return self._cores[pilot], self._memory[pilot] // MEMORY_STEP_MB
 
     def _offer(self, kind: Kind) -> Offer:
         if kind not in self._known:
@@ -144,11 +142,14 @@ class Pilots:
 
     def _take(self, pilot: int, needs: Requirement) -> None:
         self._unpark(pilot)
-        self._cores[pilot] -= needs.cores
-        self._memory[pilot] -= needs.memory_mb
+        self._has(pilot, self._cores[pilot] - needs.cores, self._memory[pilot] - needs.memory_mb)
+
+    def _has(self, pilot: int, cores: int, memory_mb: int) -> None:
+        self._cores[pilot], self._memory[pilot] = cores, memory_mb
+        self._kind[pilot] = cores, memory_mb // MEMORY_STEP_MB
 
     def _park(self, site: int, pilot: int) -> None:
-        kind = self._kind(pilot)
+        kind = self._kind[pilot]
         if self._place[pilot] != kind:
             self._unpark(pilot)
             self._place[pilot] = kind

@@ -4,6 +4,7 @@ import math
 from array import array
 from collections import defaultdict
 from dataclasses import dataclass, field, replace
+from functools import cache
 from typing import TypeAlias
 
 from prodchain.broker.recovery.rules import Failure, Retry, Run, decide, parse, shipped
@@ -20,6 +21,12 @@ RULES = parse(shipped(), "rules")
 WAITS, FINISHED, FAILED = 0, 1, 2
 Place: TypeAlias = tuple[int, tuple[int, ...]]
 """Requirement and the queues to avoid: jobs of a task that have these in common are brokered together."""
+
+
+@cache
+def _ruled(failure: Failure, run: Run) -> Retry:
+    """Thousands of runs fail in the same way."""
+    return decide(failure, run, RULES)
 
 
 @dataclass(eq=False)
@@ -106,13 +113,14 @@ class Tasks:
         assert self.state[job] == WAITS
         self.state[job] = FINISHED
         self.tries.pop(job, None)
-        self._over(task, Measured(wall_s, wall_s, 0.75 * task.what.memory_mb, 0, EVENTS, 0), now)
+        measured = Measured(wall_s, wall_s, 0.75 * task.what.memory_mb, 0, EVENTS, 0) if task.scouts else None
+        self._over(task, measured, now)
 
     def fail(self, task: Task, job: int, requirement: int, queue: int, error: str, now: float) -> Retry:
         """What the rules say of the failure, and do it."""
         tried = self.tries.setdefault(job, Tries())
         run = Run(tried.attempt, tried.spared, 3, self.requirements[requirement], False)
-        ruled = decide(Failure(error, 1, task.what.kind.step, "prod"), run, RULES)
+        ruled = _ruled(Failure(error, 1, task.what.kind.step, "prod"), run)
         tried.attempt += 1
         tried.spared = ruled.spared
         if ruled.elsewhere:

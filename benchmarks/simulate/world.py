@@ -57,6 +57,7 @@ class World:
         self.counts: Counter[str] = Counter()
         self.errors: Counter[str] = Counter()
         self._factors = [dice.lognormvariate(-0.045, 0.3) for _ in range(POOL)]
+        self._warm_s = size.warm_up_h * HOUR_S
         self._tick = -1
         self.now = 0.0
         self._sum: dict[int, int] = dict.fromkeys(LEAVES, 0)
@@ -94,7 +95,7 @@ class World:
         self.use[share] += needs.cores
         self.ready[share] -= needs.cores
         self.counts["started"] += 1
-        if job not in self.tasks.tries and self.now >= self.size.warm_up_h * HOUR_S:
+        if job not in self.tasks.tries and self.now >= self._warm_s:
             self.waits[share].add(self.now - task.ready_at)
         seconds, error = task.what.job_s * self._factors[self.counts["started"] % POOL], ""
         if self.trouble[site] == troubles.BLACK_HOLE:

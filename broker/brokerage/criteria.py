@@ -76,8 +76,10 @@ def avoid(need: Need, offer: Offer) -> Failure | None:
 
 
 def role(need: Need, offer: Offer) -> Failure | None:
+    if not offer.allow:
+        return None
     known = {need.activity, f"user:{need.owner}", *([f"group:{need.group}"] if need.group else [])}
-    if not offer.allow or known & set(offer.allow) or is_canary(need, offer):
+    if known & set(offer.allow) or is_canary(need, offer):
         return None
     return Failure(
         f"only {', '.join(offer.allow)} may run there, this is {need.activity} of user:{need.owner}"
@@ -116,7 +118,7 @@ def backlog_room(need: Need, offer: Offer) -> int:
 
 
 def backlog(need: Need, offer: Offer) -> Failure | None:
-    if backlog_room(need, offer) > 0:
+    if offer.waiting < offer.waiting_limit:
         return None
     return Failure(
         f"{offer.waiting} jobs wait there already, the limit is {offer.waiting_limit} for {offer.slots} slots",

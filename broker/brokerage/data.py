@@ -42,10 +42,10 @@ def space_room(need: Need, offer: Offer) -> int:
 
 
 def space(need: Need, offer: Offer) -> Failure | None:
-    if space_room(need, offer) > 0:
+    if offer.free_bytes is None or space_room(need, offer) > 0:
         return None
     wants = max(need.job_bytes(offer.storage), 1)
-    free = in_words(offer.free_bytes or 0)
+    free = in_words(offer.free_bytes)
     return Failure(
         f"its storage {offer.storage_name} has {free} free beside what is on its way"
         + (f", the job brings {in_words(wants)}" if wants > 1 else ""),
@@ -66,7 +66,7 @@ def incoming_room(need: Need, offer: Offer) -> int:
 
 
 def incoming(need: Need, offer: Offer) -> Failure | None:
-    if incoming_room(need, offer) > 0:
+    if offer.incoming_bytes < offer.incoming_limit or incoming_room(need, offer) > 0:
         return None
     return Failure(
         f"{in_words(offer.incoming_bytes)} are on their way to {offer.storage_name} already,"
@@ -83,12 +83,19 @@ def incoming(need: Need, offer: Offer) -> Failure | None:
 
 def link(need: Need, offer: Offer) -> Failure | None:
     """A missing file whose every copy is behind a link where nothing arrives, or where nobody may read."""
+    network, missing = offer.network, need.missing(offer.storage)
+    if not missing.groups:
+        return None
+    shut = [
+        group
+        for group, way in zip(missing.groups, network.ways(missing.at, offer.storage), strict=True)
+        if not way.is_open
+    ]
+    if not shut:
+        return None
     closed: dict[int, str] = {}
     files = 0
-    network = offer.network
-    for group in need.missing(offer.storage).groups:
-        if any(network.open(at, offer.storage) for at in group.at):
-            continue
+    for group in shut:
         ways = {at: network.stores[at] for at in group.at if at in network.stores}
         bad = {
             at: f"{store.name} cannot be read" if not store.readable else f"nothing arrives from {store.name}"

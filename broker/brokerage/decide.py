@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from heapq import heapify, heappop, heapreplace
 
 from .criteria import AVOIDED, CRITERIA, PASSING, ROOMS, Criterion
-from .facts import Decision, Files, Need, Offer, Verdict
+from .facts import Decision, Files, Need, Offer, Verdict, Verdicts
 from .weights import WEIGHTS, Weight, busy, moving_s
 
 
@@ -26,24 +26,43 @@ RULES = Rules()
 
 def judge(need: Need, offer: Offer, rules: Rules = RULES) -> Verdict:
     """All criteria that the queue fails, or its weight."""
-    failures = tuple(
-        replace(failure, criterion=name)
+    failures = [
+        failure._replace(criterion=name)
         for name, criterion in rules.criteria.items()
         if (failure := criterion(need, offer)) is not None
-    )
-    missing = need.job_bytes(offer.storage)
-    seconds = round(moving_s(need, offer), 1)
+    ]
     if failures:
-        return Verdict(offer.queue, failures, missing_bytes=missing, seconds=seconds)
-    value = busy(need, offer)
-    words = [f"{offer.waiting} waiting and {offer.executing} executing for {offer.slots} slots"]
+        seconds = round(moving_s(need, offer), 1)
+        return Verdict(offer.queue, tuple(failures), "", 0.0, need.job_bytes(offer.storage), seconds)
+    return _praise(need, offer, rules)
+
+
+def _praise(need: Need, offer: Offer, rules: Rules) -> Verdict:
+    """Of a queue that fails nothing."""
+    weight, said = _weight(need, offer, rules)
+    words = [f"{offer.waiting} waiting and {offer.executing} executing for {offer.slots} slots", *said]
+    if not offer.pilots:
+        words.append("no pilot seen lately" if offer.pilots_ever else "no pilot has called yet")
+    seconds = round(moving_s(need, offer), 1)
+    return Verdict(offer.queue, (), ", ".join(words), weight, need.job_bytes(offer.storage), seconds)
+
+
+def _weight(need: Need, offer: Offer, rules: Rules) -> tuple[float, list[str]]:
+    value, words = busy(offer), []
     for weight in rules.weights.values():
         factor, said = weight(need, offer)
         value *= factor
-        words += [said] if said else []
-    if not offer.pilots:
-        words.append("no pilot seen lately" if offer.pilots_ever else "no pilot has called yet")
-    return Verdict(offer.queue, (), ", ".join(words), float(f"{value:.6g}"), missing, seconds)
+        if said:
+            words.append(said)
+    return float(f"{value:.6g}"), words
+
+
+def _weight_if_any(need: Need, offer: Offer, rules: Rules) -> float | None:
+    """None at the first criterion that it fails."""
+    for criterion in rules.criteria.values():
+        if criterion(need, offer) is not None:
+            return None
+    return _weight(need, offer, rules)[0]
 
 
 def decide(need: Need, offers: Sequence[Offer], rules: Rules = RULES) -> tuple[list[Decision], list[Offer]]:
@@ -53,25 +72,34 @@ def decide(need: Need, offers: Sequence[Offer], rules: Rules = RULES) -> tuple[l
     nothing is left for, as they were after the last.
     """
     allowed = len(need.jobs) if need.room is None else min(len(need.jobs), max(0, need.room))
-    verdicts = _forgiven(need, offers, [judge(need, offer, rules) for offer in offers], rules)
-    taken = _spread(need, offers, verdicts, allowed)
+    before = tuple(offers)
+    verdicts = Verdicts(lambda: _judged(need, before, rules))
+    weights = [_weight_if_any(need, offer, rules) for offer in before]
+    alone = weights.count(None) == len(weights)
+    if alone:  # a queue may be forgiven
+        weights = [verdict.weight if verdict.passed else None for verdict in verdicts]
+    taken = _spread(need, before, weights, allowed)
+    passed = len(weights) - weights.count(None)
     decisions = []
     start = 0
-    judged = {offer.queue: (offer, verdict) for offer, verdict in zip(offers, verdicts, strict=True)}
-    passed = sum(verdict.passed for verdict in verdicts)
+    at = {offer.queue: number for number, offer in enumerate(before)}
     for queue, jobs in taken.items():
-        reason = _chosen(*judged[queue], jobs, len(need.jobs), passed)
-        decisions.append(Decision(need.jobs[start : start + jobs], queue, reason, tuple(verdicts)))
+        offer = before[at[queue]]
+        verdict = verdicts[at[queue]] if alone else _praise(need, offer, rules)
+        reason = _chosen(offer, verdict, jobs, len(need.jobs), passed)
+        decisions.append(Decision(need.jobs[start : start + jobs], queue, reason, verdicts))
         start += jobs
-    after = [offer.loaded(need, taken[offer.queue]) if offer.queue in taken else offer for offer in offers]
+    after = [offer.loaded(need, taken[offer.queue]) if offer.queue in taken else offer for offer in before]
     if start < len(need.jobs):
-        left = _left(need, start)
+        left, now = _left(need, start), tuple(after)
         if start:
-            verdicts = _forgiven(left, after, [judge(left, offer, rules) for offer in after], rules)
-        decisions.append(
-            Decision(left.jobs, None, _refused(left, after, verdicts, start == allowed), tuple(verdicts))
-        )
+            verdicts = Verdicts(lambda: _judged(left, now, rules))
+        decisions.append(Decision(left.jobs, None, _refused(left, after, verdicts, start == allowed), verdicts))
     return decisions, after
+
+
+def _judged(need: Need, offers: Sequence[Offer], rules: Rules) -> list[Verdict]:
+    return _forgiven(need, offers, [judge(need, offer, rules) for offer in offers], rules)
 
 
 def _left(need: Need, start: int) -> Need:
@@ -86,6 +114,8 @@ def _left(need: Need, start: int) -> Need:
 
 def _forgiven(need: Need, offers: Sequence[Offer], verdicts: list[Verdict], rules: Rules) -> list[Verdict]:
     """Queues where the work failed before are taken again when there is no other, now or as work goes on."""
+    if not need.avoid:
+        return verdicts
     avoided = [{failure.criterion for failure in verdict.failures} == {"avoid"} for verdict in verdicts]
     others = any({failure.criterion for failure in verdict.failures} <= PASSING for verdict in verdicts)
     if others or not any(avoided):
@@ -98,15 +128,13 @@ def _forgiven(need: Need, offers: Sequence[Offer], verdicts: list[Verdict], rule
 
 
 def _taken_again(verdict: Verdict) -> Verdict:
-    return replace(verdict, words=f"{verdict.words}, {AVOIDED}, but no other queue can take it")
+    return verdict._replace(words=f"{verdict.words}, {AVOIDED}, but no other queue can take it")
 
 
-def _spread(need: Need, offers: Sequence[Offer], verdicts: Sequence[Verdict], jobs: int) -> dict[int, int]:
+def _spread(need: Need, offers: Sequence[Offer], weights: Sequence[float | None], jobs: int) -> dict[int, int]:
     """How many jobs each queue gets, in the order of the first: each job goes to the heaviest with room left."""
     heap = [
-        (-verdict.weight, offer.queue, offer)
-        for offer, verdict in zip(offers, verdicts, strict=True)
-        if verdict.passed
+        (-weight, offer.queue, offer) for offer, weight in zip(offers, weights, strict=True) if weight is not None
     ]
     heapify(heap)
     taken: dict[int, int] = {}
@@ -116,12 +144,12 @@ def _spread(need: Need, offers: Sequence[Offer], verdicts: Sequence[Verdict], jo
         if not heap:
             break
         weight, queue, offer = heap[0]
-        if queue not in taken:  # of many queues few get any of a small bunch: the others are not asked for their room
-            rooms[queue] = min(room(need, offer) for room in ROOMS.values())
-            static[queue] = -weight / busy(need, offer)
         taken[queue] = more = taken.get(queue, 0) + 1
+        if more == 1:  # of many queues few get any of a small bunch: the others are not asked for their room
+            rooms[queue] = min([room(need, offer) for room in ROOMS.values()])
+            static[queue] = weight / busy(offer)
         if more < rooms[queue]:
-            heapreplace(heap, (-static[queue] * busy(need, offer, more), queue, offer))
+            heapreplace(heap, (static[queue] * busy(offer, more), queue, offer))
         else:
             heappop(heap)
     return taken

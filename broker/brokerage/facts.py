@@ -3,10 +3,11 @@
 Units are in the names (``_mb`` 10**6 bytes); sizes are bytes, rates bytes a second.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 
 @dataclass(frozen=True)
@@ -18,13 +19,15 @@ class Files:
     bytes: int
 
 
-@dataclass(frozen=True)
-class Missing:
-    """What a storage lacks of a bunch's inputs; ``groups`` by the storages that have it."""
+class Missing(NamedTuple):
+    """What a storage lacks of a bunch's inputs; ``groups`` by the storages that have it, which are in ``at``."""
 
-    files: int = 0
-    bytes: int = 0
-    groups: tuple[Files, ...] = ()
+    files: int
+    bytes: int
+    job_bytes: int
+    """For one job of the bunch, on average; at least 1 if it lacks anything."""
+    groups: tuple[Files, ...]
+    at: tuple[tuple[int, ...], ...]
 
 
 @dataclass(frozen=True)
@@ -56,19 +59,24 @@ class Need:
 
     def missing(self, storage: int) -> Missing:
         """What the storage lacks, of the whole bunch."""
-        if storage not in self._missing:
-            groups = tuple(group for group in self.inputs if storage not in group.at)
-            lacking = Missing(sum(group.files for group in groups), sum(group.bytes for group in groups), groups)
-            self._missing[storage] = lacking
-        return self._missing[storage]
+        return self._missing.get(storage, self._all)
 
     def job_bytes(self, storage: int) -> int:
-        """What one job of the bunch lacks there, on average; at least 1 if it lacks anything."""
-        return -(-self.missing(storage).bytes // len(self.jobs))
+        return self._missing.get(storage, self._all).job_bytes
 
     @cached_property
     def _missing(self) -> dict[int, Missing]:
-        return {}
+        """By the storages that have some of the inputs: of a large farm they are few, all others lack the same."""
+        known = {storage for group in self.inputs for storage in group.at}
+        return {at: self._sum(tuple(group for group in self.inputs if at not in group.at)) for at in known}
+
+    @cached_property
+    def _all(self) -> Missing:
+        return self._sum(self.inputs)
+
+    def _sum(self, groups: tuple[Files, ...]) -> Missing:
+        files, bytes_ = sum(group.files for group in groups), sum(group.bytes for group in groups)
+        return Missing(files, bytes_, -(-bytes_ // len(self.jobs)), groups, tuple(group.at for group in groups))
 
 
 @dataclass(frozen=True)
@@ -88,7 +96,12 @@ class Link:
     files: int = 0
     failures: int = 0
 
+    @property
+    def failing(self) -> bool:
+        return not self.files and self.failures >= FAILING_TRIES
 
+
+UNTRIED = Link()
 UNKNOWN_RATE = 20e6
 """Bytes a second that are expected of a link nobody has tried."""
 FAILING_TRIES = 3
@@ -103,37 +116,47 @@ class Network:
     links: Mapping[tuple[int, int], Link] = field(default_factory=dict)
 
     def failing(self, source: int, target: int) -> bool:
-        link = self.links.get((source, target))
-        return link is not None and not link.files and link.failures >= FAILING_TRIES
+        return self.links.get((source, target), UNTRIED).failing
 
-    def open(self, source: int, target: int) -> bool:
-        store = self.stores.get(source)
-        return store is not None and store.readable and not self.failing(source, target)
+    def ways(self, groups: tuple[tuple[int, ...], ...], target: int) -> "tuple[Way, ...]":
+        """``groups``: by group of files, all storages that have them."""
+        key = groups, target
+        if (known := self._ways.get(key)) is None:
+            self._ways[key] = known = tuple([self._way(group, target) for group in groups])
+        return known
 
-    def byte_s(self, source: int, target: int) -> float:
-        """How long a byte takes, tries in vain included."""
-        link = (source, target)
-        if link not in self._byte_s:
-            known = self.links.get(link, Link())
-            success = (known.files + 1) / (known.files + known.failures + 1)
-            self._byte_s[link] = 1 / ((known.rate or UNKNOWN_RATE) * success)
-        return self._byte_s[link]
-
-    def nearest_s(self, sources: tuple[int, ...], target: int) -> float:
-        """The same by the fastest of the links that work, if any does; zero if there is no source."""
-        way = sources, target
-        if way not in self._nearest_s:
-            open_ = [self.byte_s(at, target) for at in sources if not self.failing(at, target)]
-            self._nearest_s[way] = min(open_ or [self.byte_s(at, target) for at in sources], default=0.0)
-        return self._nearest_s[way]
-
-    @cached_property
-    def _byte_s(self) -> dict[tuple[int, int], float]:
-        return {}
+    def _way(self, sources: tuple[int, ...], target: int) -> "Way":
+        is_open, on_tape = False, bool(sources)
+        working, others = 0.0, 0.0  # the most bytes a second
+        for at in sources:
+            store = self.stores.get(at)
+            link = self.links.get((at, target), UNTRIED)
+            rate = (link.rate or UNKNOWN_RATE) * ((link.files + 1) / (link.files + link.failures + 1))
+            if link.failing:
+                others = max(others, rate)
+            else:
+                working = max(working, rate)
+                is_open = is_open or (store is not None and store.readable)
+            on_tape = on_tape and store is not None and store.tape
+        best = working or others
+        return Way(is_open, on_tape, 1 / best if best else 0.0)
 
     @cached_property
-    def _nearest_s(self) -> dict[tuple[tuple[int, ...], int], float]:
+    def _ways(self) -> "dict[tuple[tuple[tuple[int, ...], ...], int], tuple[Way, ...]]":
+        """Found once: most bunches ask the same of most queues."""
         return {}
+
+
+class Way(NamedTuple):
+    """How files that are at some storages come to another one."""
+
+    is_open: bool
+    """Whether there is a link that works, from where they can be read."""
+    on_tape: bool
+    """Whether they are nowhere else."""
+    byte_s: float
+    """How long a byte takes by the best link, tries in vain included; a link that works is better than one that
+    does not. Zero if there is no source."""
 
 
 @dataclass(frozen=True)
@@ -196,7 +219,7 @@ class Offer:
     failed: int = 0
     network: Network = field(default=Network(), compare=False, repr=False)
 
-    @property
+    @cached_property
     def waiting(self) -> int:
         return self.assigned + self.activated
 
@@ -204,13 +227,16 @@ class Offer:
         """The same with so many jobs of the bunch assigned to it."""
         bytes_ = jobs * need.job_bytes(self.storage)
         free = None if self.free_bytes is None else max(0, self.free_bytes - bytes_)
-        return replace(
-            self, assigned=self.assigned + jobs, incoming_bytes=self.incoming_bytes + bytes_, free_bytes=free
-        )
+        load = {
+            "assigned": self.assigned + jobs, "waiting": self.waiting + jobs,
+            "incoming_bytes": self.incoming_bytes + bytes_, "free_bytes": free,
+        }  # fmt: skip
+        after = object.__new__(Offer)  # replace() would take ten times as long for all the fields that stay
+        vars(after).update(vars(self), **load)
+        return after
 
 
-@dataclass(frozen=True)
-class Remedy:
+class Remedy(NamedTuple):
     """What would let a queue pass, as a sentence and as data, and who can do it.
 
     ``who``: ``nobody`` (it passes by itself), ``user`` or ``operator``. ``change`` names what has to be otherwise, in
@@ -219,11 +245,10 @@ class Remedy:
 
     who: str
     text: str
-    change: Mapping[str, Any] = field(default_factory=dict)
+    change: Mapping[str, Any] = MappingProxyType({})
 
 
-@dataclass(frozen=True)
-class Failure:
+class Failure(NamedTuple):
     """Why a queue cannot take a job; ``remedies`` are alternatives, the cheapest first."""
 
     reason: str
@@ -231,8 +256,7 @@ class Failure:
     criterion: str = ""
 
 
-@dataclass(frozen=True)
-class Verdict:
+class Verdict(NamedTuple):
     """What is said of one queue for one bunch: all criteria that it fails, or its weight with the words for it."""
 
     queue: int
@@ -262,6 +286,32 @@ class Verdict:
         return "; and ".join(dict.fromkeys(failure.remedies[0].text for failure in self.failures))
 
 
+class Verdicts(Sequence[Verdict]):
+    """The verdicts on all queues, put into words when somebody reads them: of most of a thousand bunches nobody does
+    while they are decided about."""
+
+    def __init__(self, make: Callable[[], Sequence[Verdict]]) -> None:
+        self._make = make
+
+    @cached_property
+    def _made(self) -> Sequence[Verdict]:
+        return self._make()
+
+    def __len__(self) -> int:
+        return len(self._made)
+
+    def __getitem__(self, at: Any) -> Any:
+        return self._made[at]
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Sequence) and tuple(self) == tuple(other)
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        return repr(self._made)
+
+
 NEWS = frozenset({"status", "health"})
 """Criteria whose sentence is news when it is another one; those of others count what comes and goes."""
 
@@ -273,7 +323,7 @@ class Decision:
     jobs: tuple[int, ...]
     queue: int | None
     reason: str
-    verdicts: tuple[Verdict, ...]
+    verdicts: Sequence[Verdict]
 
     def key(self) -> tuple[object, ...]:
         """What was decided, for whichever jobs and in whatever words: the queue, and what was found of each."""

@@ -63,8 +63,7 @@ def lacking(wanted: Sequence[str], software: Sequence[str]) -> list[str]:
 
 
 def software(need: Need, offer: Offer) -> Failure | None:
-    lacks = lacking(need.software, offer.software)
-    if not lacks:
+    if not need.software or not (lacks := lacking(need.software, offer.software)):
         return None
     words = ", ".join(lacks)
     kept = [item for item in need.software if item not in lacks]
@@ -84,6 +83,14 @@ def software(need: Need, offer: Offer) -> Failure | None:
 def pilots(need: Need, offer: Offer) -> Failure | None:
     """Every pilot that called lately offers less than the queue declares, and than the job needs."""
     best = offer.best
+    enough = (
+        (best.cores is None or need.cores <= best.cores)
+        and (best.memory_mb is None or need.memory_mb <= best.memory_mb)
+        and (best.scratch_mb is None or need.scratch_mb <= best.scratch_mb)
+        and (best.gpus is None or need.gpus <= best.gpus)
+    )
+    if enough or not offer.pilots:
+        return None
     seen = (
         ("cores", need.cores, best.cores, "cores"),
         ("memory_mb", need.memory_mb, best.memory_mb, "MB"),
@@ -91,8 +98,6 @@ def pilots(need: Need, offer: Offer) -> Failure | None:
         ("gpus", need.gpus, best.gpus, "GPUs"),
     )
     small = [(field, wants, has, unit) for field, wants, has, unit in seen if has is not None and has < wants]
-    if not offer.pilots or not small:
-        return None
     return Failure(
         "no pilot there offers more than "
         + ", ".join(f"{has} {unit} (the job needs {wants})" for _, wants, has, unit in small),

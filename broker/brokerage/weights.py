@@ -1,14 +1,15 @@
 """How good a queue is that can take a job: factors that are multiplied, each 1 at best, each with words for it.
 
-``data`` and ``record`` are the same for each job of a bunch; ``busy`` falls with each that a queue gets.
+They are the same for each job of a bunch; ``busy`` falls with each that a queue gets.
 """
 
 from collections.abc import Callable
+from functools import lru_cache
 from typing import TypeAlias
 
 from prodchain.catalog.quotas import in_words
 
-from .facts import Files, Need, Offer
+from .facts import Need, Offer
 
 Weight: TypeAlias = Callable[[Need, Offer], tuple[float, str]]
 """Factor, and words (empty: nothing to say)."""
@@ -27,59 +28,53 @@ TRUST = 5
 """Jobs whose success is taken for granted before the first has ended."""
 
 
-def load(need: Need, offer: Offer, more: int = 0) -> float:
-    """Free slots are worth 1; each round of jobs ahead makes it less."""
-    return 1 / (1 + (offer.waiting + offer.executing + more) / max(offer.slots, 1))
-
-
-def throughput(need: Need, offer: Offer, more: int = 0) -> float:
-    """Jobs that wait weigh less where many have finished lately."""
-    return 1 / (1 + (offer.waiting + more) / (offer.finished + max(offer.slots, 1)))
-
-
-def pilots(need: Need, offer: Offer, more: int = 0) -> float:
-    """Where none calls little is sent; but a new queue gets its first jobs."""
-    if offer.pilots or (not offer.pilots_ever and offer.waiting + more < FIRST_JOBS):
-        return 1.0
-    return NO_PILOT
-
-
-def busy(need: Need, offer: Offer, more: int = 0) -> float:
-    """All that falls with each job given (``more`` of them so far)."""
-    return load(need, offer, more) * throughput(need, offer, more) * pilots(need, offer, more)
+def busy(offer: Offer, more: int = 0) -> float:
+    """All that falls with each job given (``more`` of them so far); in one piece, as it is asked for each job."""
+    waiting, slots = offer.waiting + more, offer.slots or 1
+    # Free slots are worth 1; each round of jobs ahead makes it less.
+    load = 1 / (1 + (waiting + offer.executing) / slots)
+    # Jobs that wait weigh less where many have finished lately.
+    throughput = 1 / (1 + waiting / (offer.finished + slots))
+    # Where no pilot calls little is sent; but a new queue gets its first jobs.
+    if offer.pilots or (waiting < FIRST_JOBS and not offer.pilots_ever):
+        return load * throughput
+    return load * throughput * NO_PILOT
 
 
 def locality(need: Need, offer: Offer) -> tuple[float, str]:
     """Inputs in place are worth 1; bytes to move make it less."""
-    bytes_ = need.job_bytes(offer.storage)
     if not need.missing(offer.storage).files:
         return 1.0, "all inputs in place"
-    return 1 / (1 + bytes_ / NEAR_BYTES), f"{in_words(bytes_)} to move"
+    bytes_ = need.job_bytes(offer.storage)
+    return 1 / (1 + bytes_ / NEAR_BYTES), _to_move(bytes_)
+
+
+@lru_cache(maxsize=256)
+def _to_move(bytes_: int) -> str:
+    """Most queues of a large farm lack the same of a bunch."""
+    return f"{in_words(bytes_)} to move"
 
 
 def moving_s(need: Need, offer: Offer) -> float:
     """Seconds until one job's missing inputs have come by the best links, after what is on its way already."""
-    if not need.inputs:
+    if not need.missing(offer.storage).groups:
         return 0.0
     return bunch_s(need, offer) / len(need.jobs) + ahead_s(need, offer)
 
 
 def bunch_s(need: Need, offer: Offer) -> float:
     """Seconds that copying the whole bunch's missing inputs takes, one after the other, by the best links."""
-    return sum(group.bytes * _byte_s(group, offer) for group in need.missing(offer.storage).groups)
+    missing = need.missing(offer.storage)
+    ways = offer.network.ways(missing.at, offer.storage)
+    return sum([group.bytes * way.byte_s for group, way in zip(missing.groups, ways, strict=True)])
 
 
 def ahead_s(need: Need, offer: Offer) -> float:
     """Seconds that what is on its way to the storage takes, if it comes by the slowest of these links."""
     if not offer.incoming_bytes:
         return 0.0
-    slowest = max((_byte_s(group, offer) for group in need.missing(offer.storage).groups), default=0.0)
-    return offer.incoming_bytes * slowest
-
-
-def _byte_s(group: Files, offer: Offer) -> float:
-    """Files without a copy are not counted."""
-    return offer.network.nearest_s(group.at, offer.storage)
+    ways = offer.network.ways(need.missing(offer.storage).at, offer.storage)
+    return offer.incoming_bytes * max([way.byte_s for way in ways], default=0.0)
 
 
 def network(need: Need, offer: Offer) -> tuple[float, str]:
@@ -88,12 +83,11 @@ def network(need: Need, offer: Offer) -> tuple[float, str]:
 
 
 def closeness(need: Need, offer: Offer) -> tuple[float, str]:
-    stores = offer.network.stores
-    files = sum(
-        group.files
-        for group in need.missing(offer.storage).groups
-        if group.at and all(at in stores and stores[at].tape for at in group.at)
-    )
+    missing = need.missing(offer.storage)
+    if not missing.groups:
+        return 1.0, ""
+    ways = offer.network.ways(missing.at, offer.storage)
+    files = sum([group.files for group, way in zip(missing.groups, ways, strict=True) if way.on_tape])
     return (TAPE, f"{files} files on tape only") if files else (1.0, "")
 
 

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from prodchain.broker.brokerage import weights
@@ -96,14 +96,14 @@ def test_a_new_empty_site_gets_first_jobs_though_no_pilot_has_called_there() -> 
 
 
 def test_a_queue_is_lighter_the_more_wait_and_run_there() -> None:
-    assert weights.load(NEED, A) == 1
-    assert weights.load(NEED, replace(A, activated=1, executing=1)) == 0.5
-    assert weights.load(NEED, replace(A, assigned=4)) == weights.load(NEED, A, 4)
+    assert weights.busy(A) == 1
+    assert weights.busy(replace(A, executing=2)) == 0.5 > weights.busy(replace(A, activated=2))
+    assert weights.busy(replace(A, assigned=4)) == weights.busy(A, 4)
 
 
 def test_jobs_that_wait_weigh_less_where_many_have_finished() -> None:
     slow, fast = replace(A, activated=10), replace(B, activated=10, finished=1000)
-    assert weights.throughput(NEED, slow) < 0.2 < 0.9 < weights.throughput(NEED, fast)
+    assert weights.busy(fast) > 5 * weights.busy(slow)
     assert shared(NEED, slow, fast) == {2: 1}
 
 
@@ -154,5 +154,7 @@ def test_a_bunch_is_spread_as_if_each_job_were_judged_alone(number: int, slots: 
     alone: dict[int | None, int] = {}
     for _ in range(number):
         (decision,), offers = decide(NEED, offers)
+        best, *others = sorted((verdict.weight for verdict in decision.verdicts), reverse=True)
+        assume(not others or best == 0 or others[0] < 0.99999 * best)  # either is right: weights are rounded
         alone[decision.queue] = alone.get(decision.queue, 0) + 1
     assert together == alone
