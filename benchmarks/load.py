@@ -43,12 +43,15 @@ class Load:
 async def load(
     farm: Farm, server: Server, work: str, *, pilots: int, seconds: float, threads: int = 0, **more: str
 ) -> Load:
-    """So many pilots, each with one request under way, for that time; with fewer ``threads`` they share names."""
+    """So many pilots, each with one request under way, for that time, by so many ``threads`` (0: one for each)."""
     wrk = shutil.which("wrk")
     if wrk is None:
         raise SystemExit("error: the load generator wrk is missing\nhint: `make services` installs it")
     environment = (
-        os.environ | {"PILOT_TOKEN": farm.token, "PILOT_WORK": work, "PILOT_RUN": uuid.uuid4().hex[:8]} | more
+        os.environ
+        | {"PILOT_TOKEN": farm.token, "PILOT_WORK": work, "PILOT_RUN": uuid.uuid4().hex[:8]}
+        | {"PILOT_NAMES": str(pilots // (threads or pilots))}
+        | more
     )
     before = farm.cpu()
     process = await asyncio.create_subprocess_exec(

@@ -1,26 +1,30 @@
--- One pilot for each thread of wrk (-t and -c are equal), so each has its own name and has one request under way.
+-- One pilot for each of wrk's connections, with its own name and one request under way. Where an answer decides on the
+-- next request (life), each is a thread (-t and -c are equal); else a thread is PILOT_NAMES pilots in turn.
 -- PILOT_TOKEN, PILOT_WORK: dispatch (a job for each call), crowd (each call is another pilot's, which no job fits),
 -- life (dispatch, running, finished), beat (heartbeats),
--- PILOT_JOBS for beat: the first job; pilot n has the job first + n. Work of one kind of call (dispatch, beat) may have
--- more connections than threads.
+-- PILOT_JOBS for beat: the first job; pilot n has the job first + n.
 local pilots = 0
 function setup(thread)
    thread:set("number", pilots)
    pilots = pilots + 1
 end
 
-local token, work, name, count, stage, job, lfn, task, again
+local work, names, name, count, stage, job, lfn
 local head = {["Content-Type"] = "application/json"}
 local format = string.format
 
 function init(args)
    work = os.getenv("PILOT_WORK") or "dispatch"
    head["Authorization"] = "Bearer " .. (os.getenv("PILOT_TOKEN") or "none")
-   name = format("pilot-%s-%05d", os.getenv("PILOT_RUN") or "x", number)
-   count, stage, again = 0, "acquire", 0
-   if work == "beat" then
-      job, stage = tonumber(os.getenv("PILOT_JOBS")) + number, "beat"
-   end
+   names = tonumber(os.getenv("PILOT_NAMES") or "1")
+   count, stage = 0, work == "beat" and "beat" or "acquire"
+   be(number * names)
+end
+
+-- Which pilot asks next.
+function be(pilot)
+   name = format("pilot-%s-%05d", os.getenv("PILOT_RUN") or "x", pilot)
+   job = work == "beat" and tonumber(os.getenv("PILOT_JOBS")) + pilot
 end
 
 local ask = '{"pilot":"%s","request":"%s-%d","host":"node-%d","cores":%d,"memory_mb":%d,"remaining_s":%d,' ..
@@ -32,13 +36,15 @@ local result = '{"pilot":"%s","updates":[{"job":%s,"state":"finished","log_offse
    '"metrics":{"cpu_s":3000.5,"wall_s":3100.25,"max_rss_mb":1800}}]}'
 
 function request()
+   count = count + 1
+   local pilot = number * names + count % names
+   if names > 1 then be(pilot) end
    if stage == "acquire" then
-      count = count + 1
       if work == "crowd" then
          local other = format("%s-%d", name, count)
          return wrk.format("POST", "/api/pilot/acquire", head, format(ask, other, other, 1, number, 0, 1, 1))
       end
-      local body = format(ask, name, name, count, number, 4 + number % 5, 16000 + number % 3 * 1000, 86400 - count % 900)
+      local body = format(ask, name, name, count, pilot, 4 + pilot % 5, 16000 + pilot % 3 * 1000, 86400 - count % 900)
       return wrk.format("POST", "/api/pilot/acquire", head, body)
    elseif stage == "finish" then
       local id = tonumber(job)

@@ -32,7 +32,7 @@ def unavailable(error: Exception) -> Unavailable:
     )
 
 
-BY_INDEX = {"enable_seqscan": "off"}
+BY_INDEX = {"enable_seqscan": "off", "plan_cache_mode": "force_generic_plan"}
 """For statements that find rows by their keys: a plan that was made while a table was small would read all of it,
 batch after batch, until the table is analysed anew."""
 

@@ -5,11 +5,13 @@ import time
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
+
+import msgspec
 
 from .connections import connection
 from .database import LOST, Connection, Pool
 from .errors import Unavailable
+from .matching.match import Offer
 
 NOTE_S = 2.0
 """How long a note may wait."""
@@ -36,7 +38,7 @@ HEARD = """
 class _Asked:
     queue: int
     host: str
-    offer: dict[str, Any]
+    offer: Offer
     job: int | None
     jobs: int = 0
     empty: int = 0
@@ -57,7 +59,7 @@ class Pilots:
         self._new = False
         self._writing: asyncio.Task[None] | None = None
 
-    def asked(self, name: str, queue: int, host: str, offer: dict[str, Any], jobs: list[int]) -> None:
+    def asked(self, name: str, queue: int, host: str, offer: Offer, jobs: list[int]) -> None:
         """It asked for work and got these jobs."""
         note = self._asked.get(name)
         if note is None:
@@ -121,7 +123,7 @@ class Pilots:
                 names,
                 [note.queue for note in notes],
                 [note.host for note in notes],
-                [note.offer for note in notes],
+                [msgspec.structs.asdict(note.offer) for note in notes],
                 [note.job for note in notes],
                 [note.jobs for note in notes],
                 [note.empty for note in notes],

@@ -22,7 +22,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ..errors import BadRequest, Busy
 from .envelope import LARGEST_BODY, Envelope
-from .policies import Access
+from .parts import parts_of
+from .policies import Access, bearer
 from .refusals import Refusals
 
 Endpoint: TypeAlias = Callable[..., Coroutine[Any, Any, bytes]]
@@ -56,7 +57,7 @@ class HotRoute(APIRoute):
 
     async def serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = Request(scope, receive)
-        caller = await self._policy(request)
+        caller = await self._policy.admit(parts_of(request).tokens, bearer(_authorization(scope)), scope)
         message = self._decode(await _body(receive))
         answer = await self._answer(message, caller, request)
         name = _request_id().encode()
@@ -128,6 +129,13 @@ def _raising(error: Exception) -> ASGIApp:
         raise error
 
     return app
+
+
+def _authorization(scope: Scope) -> str | None:
+    for name, value in scope["headers"]:
+        if name == b"authorization":
+            return str(value, "latin-1")
+    return None
 
 
 _large = 0

@@ -16,12 +16,13 @@ from typing import Annotated
 from fastapi import Depends, Request
 from fastapi.openapi.models import HTTPBearer
 from fastapi.security.base import SecurityBase
+from starlette.types import Scope
 
 from .. import groups
 from ..database import Connection
 from ..errors import Forbidden
 from ..models import TokenKind
-from ..tokens import Caller, TokenMissing, TokenUnknown
+from ..tokens import Caller, TokenMissing, Tokens, TokenUnknown
 from .parts import parts_of
 
 COOKIE = "prodchain_token"
@@ -63,13 +64,18 @@ class Access(SecurityBase):
     async def __call__(self, request: Request) -> Caller | None:
         parts = parts_of(request)
         free = self.policy is Policy.READER and parts.settings.public_read
-        token = header_token(request)
+        header = request.headers.get("authorization")
+        token = bearer(header)
         if token is None and self.policy is Policy.READER and request.method in ("GET", "HEAD"):
             token = request.cookies.get(COOKIE)
-        if free and "authorization" not in request.headers:
+        if free and header is None:
             return None
-        caller = await parts.tokens.check(token)
-        request.state.caller = caller  # for the access log
+        return await self.admit(parts.tokens, token, request.scope, free=free)
+
+    async def admit(self, tokens: Tokens, token: str | None, scope: Scope, *, free: bool = False) -> Caller:
+        """Whose token it is; raises Forbidden for one of another kind, where the way is not ``free``."""
+        caller = await tokens.check(token)
+        scope["state"]["caller"] = caller  # for the access log
         if not free and caller.kind not in ALLOWED[self.policy]:
             raise Forbidden(
                 f"a {caller.kind} token does not allow this",
@@ -79,9 +85,8 @@ class Access(SecurityBase):
         return caller
 
 
-def header_token(request: Request) -> str | None:
-    """The bearer token, None without the header; raises TokenUnknown for any other scheme."""
-    header = request.headers.get("authorization")
+def bearer(header: str | None) -> str | None:
+    """The token in an Authorization header, None without one; raises TokenUnknown for any other scheme."""
     if header is None:
         return None
     scheme, _, token = header.partition(" ")

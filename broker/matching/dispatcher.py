@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 import asyncpg
+import msgspec
 
 from prodchain.pilot_agent.messages import Acquire, JobSpec, decode
 
@@ -18,10 +19,12 @@ from ..texts import storable
 from . import statements
 from .heads import Heads
 from .match import refusal
-from .rounds import Asked, offer_of, serve, told
-from .statements import Queue, Standing
+from .rounds import Asked, offer_of, serve
+from .statements import Standing
 
 BATCH = 256
+SMALL = 16
+"""Whatever comes up to this is one batch; of more, half: the others are answered while the database writes these."""
 ASKING = 512
 """Requests that are not parked, at once: who comes then is served sooner by coming again."""
 MAX_WAIT_S = 60.0
@@ -31,6 +34,8 @@ READ_S = 1.0
 """How old shares, queues and the use of slots may be; what this server gives out counts at once."""
 RETRY_S = 10.0
 """When a pilot that does not wait may ask again."""
+LARGEST = 2**31 - 1
+"""What the database takes of cores, megabytes and seconds."""
 STOPS = "the server stops"
 DOUBT_S = 1.0
 """After that time jobs that another transaction had locked are looked at again: it may have been rolled back."""
@@ -52,17 +57,18 @@ class Given:
 
     def document(self) -> bytes:
         """As messages.Acquired; the jobs are put in as they are, for they were JSON when they were stored."""
-        jobs = ",".join(self.specs)
-        return f'{{"jobs":[{jobs}],"reason":{json.dumps(self.reason)},"retry_after_s":{self.retry_after_s}}}'.encode()
+        reason = json.dumps(self.reason) if self.reason else '""'
+        return f'{{"jobs":[{",".join(self.specs)}],"reason":{reason},"retry_after_s":{self.retry_after_s}}}'.encode()
 
     @property
     def jobs(self) -> list[JobSpec]:
         return [decode(JobSpec, json.loads(spec)) for spec in self.specs]
 
 
-@dataclass(eq=False, slots=True)
-class _Wish:
+class _Wish(msgspec.Struct, eq=False):
     ask: Acquire
+    key: tuple[str, str]
+    """The same for a request that is repeated."""
     answer: "asyncio.Future[list[str] | None]"
     """None: it is parked, and ``answer`` is a new one."""
     waits: bool = False
@@ -81,6 +87,8 @@ class _Desk:
     """With the news at which they were tried last, longest ago first."""
     news: int = 0
     spent: int = -1
+    served: int = 0
+    """How many of those who came were in the batch before: they may come again."""
     heads: Heads = field(default_factory=Heads)
     wake: asyncio.Event = field(default_factory=asyncio.Event)
     doubt: asyncio.TimerHandle | None = None
@@ -92,14 +100,16 @@ class _Desk:
     def take(self) -> list[_Wish]:
         """The next batch: who asks, and who was not tried since the last news, unless nothing is left of these."""
         due: list[_Wish] = []
-        room = max(BATCH - len(self.asking), BATCH // 2)
+        size = min(max((len(self.asking) + self.served) // 2, SMALL), BATCH)
+        room = max(size - len(self.asking), BATCH // 2)
         for wish, tried in self.parked.items():
             if tried == self.news or self.spent == self.news or len(due) == room:
                 break
             due.append(wish)
         for wish in due:
             del self.parked[wish]
-        came, self.asking = self.asking[: BATCH - len(due)], self.asking[BATCH - len(due) :]
+        came, self.asking = self.asking[: max(size - len(due), 0)], self.asking[max(size - len(due), 0) :]
+        self.served = len(came)
         return due + came
 
     def give(self, wish: _Wish, specs: list[str], news: int) -> None:
@@ -208,7 +218,7 @@ class Dispatcher:
             raise Busy(
                 "too many pilots ask for work at once", object="requests for work", hint="ask again in a moment"
             )
-        wish = _Wish(ask, asyncio.get_running_loop().create_future())
+        wish = _Wish(ask, (ask.pilot, ask.request), asyncio.get_running_loop().create_future())
         desk.put(wish)
         self._asking += 1
         try:
@@ -292,22 +302,20 @@ class Dispatcher:
             facts = standing.queues[queue_id]
             # A request that came twice gets its jobs once.
             asked: dict[tuple[str, str], Asked] = {}
-            keys = [(wish.ask.pilot, wish.ask.request) for wish in batch]
-            for key, wish in zip(keys, batch, strict=True):
-                known = asked.setdefault(key, Asked(wish.ask, offer_of(wish.ask, facts), wish.fresh))
-                known.fresh = known.fresh or wish.fresh
-            came = [each for each in asked.values() if each.fresh]
+            for wish in batch:
+                known = asked.get(wish.key)
+                if known is None:
+                    offer = offer_of(wish.ask, facts)
+                    known = asked[wish.key] = Asked(wish.ask, offer, offer)
+                known.fresh = known.came = known.fresh or wish.fresh
             desk.heads.divide(*self._part(standing))
             wishes, trusted = list(asked.values()), self._hears
             await serve(conn, queue_id, wishes, standing, desk.heads, lease_s=self._lease_s, trusted=trusted)
-            self._note(queue_id, facts, asked, came)
+            for each in wishes:
+                if each.came or each.specs:
+                    self._pilots.asked(each.ask.pilot, queue_id, each.ask.host, each.whole, each.jobs)
             await self._pilots.note_new(conn)
-        return [asked[key].specs for key in keys]
-
-    def _note(self, queue_id: int, facts: Queue, asked: dict[tuple[str, str], Asked], came: list[Asked]) -> None:
-        for each in {*came, *(each for each in asked.values() if each.specs)}:
-            offer = told(offer_of(each.ask, facts))
-            self._pilots.asked(each.ask.pilot, queue_id, each.ask.host, offer, each.jobs)
+        return [asked[wish.key].specs for wish in batch]
 
     async def _stand(self, conn: Connection, queue_id: int) -> Standing:
         now = asyncio.get_running_loop().time()
@@ -341,9 +349,22 @@ class Dispatcher:
 
 def _checked(ask: Acquire) -> None:
     """Make it what the database takes and others bear: one that a statement fails for fails for its whole batch."""
+    texts = "".join((ask.pilot, ask.request, ask.host, ask.architecture, *ask.software))
+    if not (texts.isascii() and len(texts) < NAME_BYTES) or "\0" in texts:
+        _check_texts(ask)
+    disk_mb, gpus = ask.disk_mb or 0, ask.gpus or 0
+    amounts = ask.cores, ask.memory_mb, ask.remaining_s, disk_mb, gpus
+    if min(amounts) < 0 or max(amounts) > LARGEST:
+        ask.cores, ask.memory_mb, ask.remaining_s, disk_mb, gpus = (max(0, min(n, LARGEST)) for n in amounts)
+        ask.disk_mb = None if ask.disk_mb is None else disk_mb
+        ask.gpus = None if ask.gpus is None else gpus
+    ask.wait_s = min(max(0.0, ask.wait_s), MAX_WAIT_S)
+
+
+def _check_texts(ask: Acquire) -> None:
     pilot, request = storable(ask.pilot), storable(ask.request)
     for what, name in (("pilot", pilot), ("request", request)):
-        if len(name) * 4 > NAME_BYTES and len(name.encode()) > NAME_BYTES:
+        if len(name.encode()) > NAME_BYTES:
             raise BadRequest(
                 f"the name of the {what} has more than {NAME_BYTES} bytes",
                 object=name[:50],
@@ -351,11 +372,3 @@ def _checked(ask: Acquire) -> None:
             )
     ask.pilot, ask.request, ask.host = pilot, request, storable(ask.host)
     ask.architecture, ask.software = storable(ask.architecture), [storable(name) for name in ask.software]
-    ask.cores, ask.memory_mb = _within(ask.cores), _within(ask.memory_mb)
-    ask.remaining_s, ask.wait_s = _within(ask.remaining_s), min(max(0.0, ask.wait_s), MAX_WAIT_S)
-    ask.disk_mb = None if ask.disk_mb is None else _within(ask.disk_mb)
-    ask.gpus = None if ask.gpus is None else _within(ask.gpus)
-
-
-def _within(value: int) -> int:
-    return max(0, min(value, 2**31 - 1))

@@ -7,9 +7,11 @@ a lane, and the claim takes its head.
 from bisect import bisect_right, insort
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from heapq import heapify, heappop, heappush, heapreplace
 from typing import TypeAlias
+
+import msgspec
 
 from ..brokerage import slots
 from ..requirements import Requirement
@@ -20,8 +22,7 @@ GIVERS = 2
 together must not give too much. One server alone closes a gap in some readings instead of one."""
 
 
-@dataclass(frozen=True)
-class Offer:
+class Offer(msgspec.Struct, frozen=True):
     """What a pilot has to give, for ``jobs`` jobs at most, together."""
 
     cores: int
@@ -36,7 +37,7 @@ class Offer:
 
     def less(self, needs: Requirement) -> "Offer":
         """What is left when one such job runs."""
-        return replace(
+        return msgspec.structs.replace(
             self,
             cores=self.cores - needs.cores,
             memory_mb=self.memory_mb - needs.memory_mb,
@@ -79,12 +80,11 @@ class Fraction:
             self.others += amount
 
 
-@dataclass
-class Choice:
+class Choice(msgspec.Struct):
     """The lanes for one offer, in order, and their jobs; ``unsure``: it may get more once more heads are known."""
 
-    lanes: list[Lane] = field(default_factory=list)
-    jobs: list[int] = field(default_factory=list)
+    lanes: list[Lane] = []
+    jobs: list[int] = []
     unsure: bool = False
 
 

@@ -1,8 +1,8 @@
 """One batch of a queue's requests: matched with the known heads and claimed, until nothing is left to decide."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import Any
+
+import msgspec
 
 from prodchain.pilot_agent.messages import Acquire
 
@@ -16,16 +16,19 @@ MAX_JOBS = 256
 """Jobs that one request may get."""
 
 
-@dataclass(eq=False)
-class Asked:
-    """A request in a batch: what is left of its offer, and what it got."""
+class Asked(msgspec.Struct, eq=False):
+    """A request in a batch: its offer, and what it got."""
 
     ask: Acquire
+    whole: Offer
     offer: Offer
-    fresh: bool
+    """What is left of it."""
+    fresh: bool = False
     """It may have been answered before."""
-    jobs: list[int] = field(default_factory=list)
-    specs: list[str] = field(default_factory=list)
+    came: bool = False
+    """It is new in this batch."""
+    jobs: list[int] = []
+    specs: list[str] = []
     """As they are stored: JSON."""
 
 
@@ -102,7 +105,8 @@ async def _claim(
             had.add(place)
             continue
         lane = lanes.pop(job)
-        each.offer = each.offer.less(lane.needs)
+        if each.offer.jobs > 1:
+            each.offer = each.offer.less(lane.needs)
         standing.give(queue, lane.share, lane.needs.cores)
     for lane in lanes.values():
         standing.undo(queue, lane.share, lane.needs.cores)
@@ -126,8 +130,3 @@ def _unfinished(
         if place not in had and (short or choice.unsure):
             hungry.append(each)
     return hungry
-
-
-def told(offer: Offer) -> dict[str, Any]:
-    """An offer as it is noted."""
-    return {**vars(offer), "software": list(offer.software)}

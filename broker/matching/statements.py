@@ -46,31 +46,30 @@ GIVE = """
         SELECT * FROM unnest($2::int[], $3::text[], $4::text[], $5::bool[], $6::bigint[], $7::smallint[])
             AS w (place, pilot, request, fresh, job, number)
     ), again AS MATERIALIZED (
-        SELECT DISTINCT s.place, l.job_id, l.seat FROM seat s
-        JOIN lease l ON l.pilot = s.pilot AND l.request = s.request WHERE s.fresh
+        SELECT DISTINCT s.place, l.job_id, l.seat FROM seat s CROSS JOIN LATERAL (
+            SELECT job_id, seat FROM lease WHERE pilot = s.pilot AND request = s.request OFFSET 0) AS l
+        WHERE s.fresh
     ), head AS MATERIALIZED (
         SELECT r.job_id, s.place, s.pilot, s.request, s.number FROM seat s JOIN ready r ON r.job_id = s.job
         WHERE r.queue_id = $1 AND NOT EXISTS (SELECT FROM again a WHERE a.place = s.place)
         FOR UPDATE OF r SKIP LOCKED
-    ), taken AS (
-        DELETE FROM ready r USING head h WHERE r.job_id = h.job_id
-        RETURNING h.job_id, h.place, h.pilot, h.request, h.number
     ), leased AS (
         INSERT INTO lease (job_id, pilot, request, seat, until)
-        SELECT job_id, pilot, request, number, now() + make_interval(secs => $8) FROM taken
+        SELECT job_id, pilot, request, number, now() + make_interval(secs => $8) FROM head
     ), given AS (
-        UPDATE job j SET state = 'sent', pilot = t.pilot, actor = 'pilot:' || t.pilot, reason = 'given to the pilot',
+        UPDATE job j SET state = 'sent', pilot = h.pilot, actor = 'pilot:' || h.pilot, reason = 'given to the pilot',
                started_at = now(), changed_at = now()
-        FROM taken t WHERE j.id = t.job_id RETURNING t.place, j.id, t.number, j.spec
+        FROM head h WHERE j.id = h.job_id RETURNING h.place, j.id, h.number, j.spec
     )
     SELECT place, number, id, false AS again, spec::text FROM given
     UNION ALL
     SELECT a.place, a.seat, a.job_id, true, j.spec::text FROM again a JOIN job j ON j.id = a.job_id
     ORDER BY 1, 2
 """
-"""Each seat is one job for one request; a job that another server has taken since is passed over. A request that was
-answered before, with the answer lost on the way, gets the same jobs. Its seats are numbered, so that two servers
-cannot both answer it."""
+"""Each seat is one job for one request; a job that another server has taken since is passed over: who has the row of
+``ready``, which goes with the change of state, has the job. A request that was answered before, with the answer lost
+on the way, gets the same jobs (the lateral query looks for them seat by seat, whatever the plan was made for). Its
+seats are numbered, so that two servers cannot both answer it."""
 
 USE = f"""
     SELECT share_id, queue_id, sum(cores)::int AS cores, sum(jobs)::int AS jobs FROM job_count

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace as offering
 
 from prodchain.broker.matching.match import Choice, Fraction, Lane, Offer, fits, lacking, match, refusal
 from prodchain.broker.matching.shares import Share, Turns
@@ -56,7 +57,7 @@ def test_a_job_fits_exactly_up_to_each_limit_of_the_offer() -> None:
 
 def test_within_a_share_the_highest_priority_is_first_then_the_oldest() -> None:
     lanes = [lane(1, 1, (900, 1), (100, 2)), lane(1, 2, (900, 0), (500, 7))]
-    chosen = [choice.lanes[0].requirement for choice in run([replace(OFFER) for _ in range(4)], lanes)]
+    chosen = [choice.lanes[0].requirement for choice in run([OFFER] * 4, lanes)]
     assert chosen == [2, 1, 2, 1]
 
 
@@ -69,10 +70,10 @@ def test_a_pilot_passes_over_what_does_not_fit_and_takes_another_share_rather_th
 
 def test_several_jobs_for_one_pilot_fit_into_its_slot_together() -> None:
     lanes = [lane(1, 1, *((100, n) for n in range(20)), needs=replace(NEEDS, cores=2, memory_mb=5000))]
-    assert len(run([replace(OFFER, jobs=10)], lanes)[0].lanes) == 3  # 15,000 of 16,000 MB
-    assert len(run([replace(OFFER, jobs=2)], lanes)[0].lanes) == 2
-    assert len(run([replace(OFFER, jobs=10, memory_mb=10**6)], lanes)[0].lanes) == 4  # 8 cores
-    assert len(run([replace(OFFER, jobs=10, memory_mb=10**6)], lanes, room=3)[0].lanes) == 3
+    assert len(run([offering(OFFER, jobs=10)], lanes)[0].lanes) == 3  # 15,000 of 16,000 MB
+    assert len(run([offering(OFFER, jobs=2)], lanes)[0].lanes) == 2
+    assert len(run([offering(OFFER, jobs=10, memory_mb=10**6)], lanes)[0].lanes) == 4  # 8 cores
+    assert len(run([offering(OFFER, jobs=10, memory_mb=10**6)], lanes, room=3)[0].lanes) == 3
 
 
 def test_where_the_heads_that_are_known_are_used_up_a_pilot_waits_for_the_next_reading() -> None:
@@ -98,7 +99,7 @@ def test_analysis_gets_its_part_of_a_queue_and_each_kind_what_the_other_leaves()
 def test_a_pilot_that_gets_nothing_is_told_what_was_there() -> None:
     large = lane(1, 1, (1, 1), needs=replace(NEEDS, memory_mb=4000))
     larger = lane(1, 2, (1, 2), (1, 3), needs=replace(NEEDS, memory_mb=8000))
-    small = replace(OFFER, memory_mb=2000)
+    small = offering(OFFER, memory_mb=2000)
     said = "3 jobs wait, the smallest needs 4000 MB of memory, the pilot offers 2000 MB"
     assert refusal(small, [larger, large], 3, None, None) == said
     assert refusal(OFFER, [], 0, None, None) == "no job is ready for this queue"

@@ -28,8 +28,7 @@ BEGIN
         FROM new_rows n JOIN requirement r ON r.id = n.requirement_id
         GROUP BY n.task_id, n.share_id, n.state;
     INSERT INTO unplaced (job_id, task_id) SELECT id, task_id FROM new_rows ORDER BY id;
-    PERFORM pg_notify('prodchain_work', 'place'),
-            pg_notify('prodchain_task', task_id::text) FROM (SELECT DISTINCT task_id FROM new_rows) AS tasks;
+    PERFORM pg_notify('prodchain_work', 'place');
     RETURN NULL;
 END $$;
 
@@ -130,10 +129,10 @@ BEGIN
     END IF;
 
     IF has.were_defined THEN
-        DELETE FROM unplaced u USING unnest(changes) c WHERE u.job_id = c.id AND c.before = 'defined';
+        DELETE FROM unplaced WHERE job_id = ANY (ARRAY(SELECT id FROM unnest(changes) WHERE before = 'defined'));
     END IF;
     IF has.were_activated THEN
-        DELETE FROM ready r USING unnest(changes) c WHERE r.job_id = c.id AND c.before = 'activated';
+        DELETE FROM ready WHERE job_id = ANY (ARRAY(SELECT id FROM unnest(changes) WHERE before = 'activated'));
     END IF;
     IF has.are_defined THEN
         INSERT INTO unplaced (job_id, task_id) SELECT id, task_id FROM unnest(changes) WHERE state = 'defined';
@@ -147,7 +146,6 @@ BEGIN
     IF has.ended THEN
         PERFORM pg_notify('prodchain_work', 'close');
     END IF;
-    PERFORM pg_notify('prodchain_task', task_id::text) FROM (SELECT DISTINCT task_id FROM unnest(kinds)) AS tasks;
     RETURN NULL;
 END $$;
 
