@@ -205,7 +205,7 @@ async def _assign(conn: Connection, bunch: Bunch, decision: Decision, assignment
         "SELECT s.id, s.name, s.url FROM queue q JOIN storage s ON s.id = q.storage_id WHERE q.id = $1",
         decision.queue,
     )
-    waits = {}
+    waits: dict[int, holds.NewHold] = {}
     for jobs, dispatch in await _dispatch(conn, bunch, decision, assignment, storage["id"]):
         waits |= {
             job: holds.NewHold(
