@@ -160,9 +160,10 @@ class Reports:
             line = self._over if is_over else self._on_the_way
             rest.append((len(answers), line.put(Report(queue, each), len(each.updates))))
             answers.append(b"")
-        if rest:
-            for (place, _), told in zip(rest, await asyncio.gather(*(each for _, each in rest)), strict=True):
-                answers[place] = encoded(told)
+        if len(rest) > 1:
+            await asyncio.gather(*(told for _, told in rest))
+        for place, told in rest:
+            answers[place] = encoded(await told)
         self._pilots.heard(living)
         self._pilots.heard(free, free=True)
         return answers
