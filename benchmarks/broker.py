@@ -47,23 +47,31 @@ class Sizes(NamedTuple):
 
 
 FULL = Sizes(10, 200_000, 1_000_000, 10_000_000, 500, 100_000, 10_000, 100_000, 60_000, 20_000)
-QUICK = Sizes(1, 10_000, 30_000, 100_000, 100, 10_000, 1000, 10_000, 4_000, 2_000)
+QUICK = Sizes(1, 10_000, 30_000, 100_000, 100, 3_000, 1000, 10_000, 4_000, 2_000)
 BULK = 200
 """Jobs in a bulk call."""
+THREADS = 4
+"""Of the load generator where pilots may share one: a thread for each of them would take CPU that servers need."""
+
+
+def say(what: str) -> None:
+    print(f"... {what}", file=sys.stderr, flush=True)
 
 
 async def rush(park: Farm, server: Server, pilots: int, sizes: Sizes) -> Load:
     """Pilots that get a job with each call; once more, with more jobs, if there were too few."""
     await park.stock(sizes.stock)
-    found = await load(park, server, "dispatch", pilots=pilots, seconds=sizes.seconds)
+    found = await load(park, server, "dispatch", pilots=pilots, seconds=sizes.seconds, threads=THREADS)
     if found.given < found.calls - found.errors:
         await park.stock(2 * found.calls)
-        found = await load(park, server, "dispatch", pilots=pilots, seconds=sizes.seconds)
+        found = await load(park, server, "dispatch", pilots=pilots, seconds=sizes.seconds, threads=THREADS)
     return found
 
 
-async def dispatch(found: dict[str, Any], park: Farm, server: Server, sizes: Sizes) -> Load:
-    await load(park, server, "dispatch", pilots=8, seconds=1)  # statements are prepared, tokens known
+async def dispatch(found: dict[str, Any], park: Farm, server: Server, bare: Server, sizes: Sizes) -> Load:
+    say("dispatch by the server, and by the bare loop")
+    for each in (server, bare):
+        await load(park, each, "dispatch", pilots=8, seconds=1, threads=THREADS)  # prepares statements, knows tokens
     at_8 = await rush(park, server, 8, sizes)
     at_64 = await rush(park, server, 64, sizes)
     found |= {
@@ -74,8 +82,6 @@ async def dispatch(found: dict[str, Any], park: Farm, server: Server, sizes: Siz
         "dispatch_cpu_ms_server": round(at_64.server_cpu_s / at_64.calls * 1e3, 4),
         "dispatch_cpu_ms_database": round(at_64.database_cpu_s / at_64.calls * 1e3, 4),
     }
-    bare = serve(park, [sys.executable, "-m", "benchmarks.bare", str(park.queue)])
-    await load(park, bare, "dispatch", pilots=8, seconds=1)
     limit = await rush(park, bare, 64, sizes)
     park.stop(bare)
     found |= {
@@ -88,12 +94,16 @@ async def dispatch(found: dict[str, Any], park: Farm, server: Server, sizes: Siz
 
 async def several(found: dict[str, Any], park: Farm, server: Server, one: Load, sizes: Sizes) -> None:
     """The same pilots, half of them at a second server."""
+    say("dispatch by two servers")
     second = serve(park)
-    await load(park, second, "dispatch", pilots=8, seconds=1)
+    await load(park, second, "dispatch", pilots=8, seconds=1, threads=THREADS)
     await park.stock(sizes.stock)
     before = await park.given()
     two = await asyncio.gather(
-        *(load(park, each, "dispatch", pilots=32, seconds=sizes.seconds) for each in (server, second))
+        *(
+            load(park, each, "dispatch", pilots=32, seconds=sizes.seconds, threads=THREADS // 2)
+            for each in (server, second)
+        )
     )
     park.stop(second)
     jobs = sum(each.given for each in two)
@@ -108,9 +118,10 @@ async def several(found: dict[str, Any], park: Farm, server: Server, one: Load, 
 
 async def depth(found: dict[str, Any], park: Farm, server: Server, shallow: Load, sizes: Sizes) -> None:
     """The same at many times the jobs."""
+    say(f"dispatch with {sizes.deep_all:,} jobs")
     await park.fill(sizes.deep_all - sizes.deep_ready, "finished")
     await park.stock(sizes.deep_ready)
-    await load(park, server, "dispatch", pilots=8, seconds=1)
+    await load(park, server, "dispatch", pilots=8, seconds=1, threads=THREADS)
     deep = await rush(park, server, 64, sizes)
     found |= {
         "dispatch_depth_ratio": round(deep.per_s / shallow.per_s, 3),
@@ -121,6 +132,7 @@ async def depth(found: dict[str, Any], park: Farm, server: Server, shallow: Load
 
 async def wakeup(found: dict[str, Any], park: Farm, server: Server, sizes: Sizes) -> None:
     """Jobs that become ready one by one, while pilots are parked that nothing else fits."""
+    say(f"jobs for {sizes.parked} parked pilots")
     arrived: asyncio.Queue[float] = asyncio.Queue()
 
     async def pilot(number: int) -> None:
@@ -165,6 +177,7 @@ def finished(job: int, lfn: str) -> Update:
 
 async def life(found: dict[str, Any], park: Farm, server: Server, sizes: Sizes) -> None:
     """Dispatch, running, finished with one output registered: one job per call, then in bulk, then without HTTP."""
+    say("whole lives")
     one = await load(park, server, "life", pilots=64, seconds=sizes.seconds)
     found |= {"life_per_s": round(one.per_s / 3), "life_cpu_ms": round(one.cpu_ms * 3, 4)}
 
@@ -234,6 +247,7 @@ class _Only:
 
 
 async def heartbeats(found: dict[str, Any], park: Farm, server: Server, sizes: Sizes) -> None:
+    say("heartbeats")
     pilots, each = 64, 2000
     run = uuid.uuid4().hex[:8]
     first = await park.fill(pilots + 8 * each, "running")
@@ -253,7 +267,14 @@ async def heartbeats(found: dict[str, Any], park: Farm, server: Server, sizes: S
         run,
     )
     single = await load(
-        park, server, "beat", pilots=pilots, seconds=sizes.seconds, PILOT_RUN=run, PILOT_JOBS=str(first)
+        park,
+        server,
+        "beat",
+        pilots=pilots,
+        seconds=sizes.seconds,
+        threads=THREADS,
+        PILOT_RUN=run,
+        PILOT_JOBS=str(first),
     )
     end = time.monotonic() + sizes.seconds
     sent = 0
@@ -279,9 +300,10 @@ async def heartbeats(found: dict[str, Any], park: Farm, server: Server, sizes: S
 
 async def crowd(found: dict[str, Any], park: Farm, server: Server, sizes: Sizes) -> None:
     """Many pilots that the server knows, and many parked at once: what they cost in memory."""
+    say(f"{sizes.known:,} pilots, {sizes.crowd:,} of them parked")
     while await park.pool.fetchval("SELECT count(*) FROM pilot") < sizes.known:
-        await load(park, server, "crowd", pilots=64, seconds=2)
-        await asyncio.sleep(3)  # they are noted every two seconds
+        await load(park, server, "crowd", pilots=64, seconds=sizes.seconds, threads=THREADS)
+        await asyncio.sleep(2.5)  # they are noted every two seconds
     waiting: set[int] = set()
 
     async def pilot(number: int) -> None:
@@ -318,16 +340,19 @@ async def measure(sizes: Sizes) -> dict[str, Any]:
     found: dict[str, Any] = {"cores": os.cpu_count(), "load": round(os.getloadavg()[0], 2)}
     async with farm() as park:
         await park.stock(sizes.stock)
-        server = serve(park)
-        at_64 = await dispatch(found, park, server, sizes)
+        bare_loop = [sys.executable, "-m", "benchmarks.bare", str(park.queue)]
+        server, bare = await asyncio.gather(asyncio.to_thread(serve, park), asyncio.to_thread(serve, park, bare_loop))
+        at_64 = await dispatch(found, park, server, bare, sizes)
         await several(found, park, server, at_64, sizes)
         await depth(found, park, server, at_64, sizes)
         await park.stock(sizes.stock + 2 * sizes.bulk)
         await life(found, park, server, sizes)
         await heartbeats(found, park, server, sizes)
         await wakeup(found, park, server, sizes)
+        say(f"a task of {sizes.task:,} jobs")
         await broker_submit.submit(found, park, sizes.task)
         await crowd(found, park, server, sizes)  # after that, as its pilots have nothing to offer
+        say("decisions, and the peer")
         found["decisions_per_s"] = brokerage.decisions(100)["decisions_per_s"]
         found["peers"] = {"pgqueuer": await peer.measure(park.database.create_database("pgqueuer"), sizes.peer)}
     return found
