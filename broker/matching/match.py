@@ -134,13 +134,17 @@ class Lanes:
     def put(self, lane: Lane) -> None:
         """A lane as it was read; what was known of it before is forgotten."""
         key = lane.share, lane.requirement
-        before = self.known.get(key)
-        self.known[key], self._taken[key] = lane, 0
-        if before is None:
+        if key not in self.known:
             self._learn(lane.needs)
+            before = None
+        else:
+            before, _ = self._head(key)
+        self.known[key], self._taken[key] = lane, 0
         head, _ = self._head(key)
+        if head is None or (before is not None and before <= head):
+            return  # heaps have an entry of it that comes to the top in time
         for heap in self._heaps[lane.share].values():
-            if head is not None and fits(lane.needs, heap.offer):
+            if fits(lane.needs, heap.offer):
                 heappush(heap.entries, (head, lane.requirement))
 
     def drop(self, key: tuple[int, int]) -> None:
@@ -167,9 +171,8 @@ class Lanes:
         lane = self.known.get(key)
         return lane is not None and lane.more and len(lane.heads) - self._taken[key] < least
 
-    def best(self, share: int, offer: Offer) -> tuple[Lane | None, bool]:
+    def best(self, share: int, offer: Offer, kind: "Kind") -> tuple[Lane | None, bool]:
         """The lane whose head is first among those that fit; second, whether that is not known yet."""
-        kind = self._kind(offer)
         heap = self._heaps[share].get(kind)
         if heap is None or len(heap.entries) > 4 * len(self.known) + 16:
             heap = self._heaps[share][kind] = self._heap(share, offer)
@@ -220,7 +223,7 @@ class Lanes:
                 insort(steps, value)
                 self._heaps.clear()
 
-    def _kind(self, offer: Offer) -> "Kind":
+    def kind(self, offer: Offer) -> "Kind":
         """The same for offers that the same needs fit into: pilots differ in the seconds that they have left."""
         cores, memory, remaining, disk, gpus = self._steps
         return (
@@ -269,10 +272,10 @@ def match(
         choice = Choice()
         choices.append(choice)
         while offer.jobs > 0 and left > 0:
-            order = turns.order()
+            order, kind = turns.order(), open_lanes.kind(offer)
             lane: Lane | None = None
             for share in fraction.first(order) if fraction else order:
-                lane, choice.unsure = open_lanes.best(share, offer)
+                lane, choice.unsure = open_lanes.best(share, offer, kind)
                 if lane or choice.unsure:
                     break
             if lane is None:
