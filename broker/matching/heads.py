@@ -25,7 +25,10 @@ class Heads:
     def __init__(self) -> None:
         self.lanes = Lanes()
         self._stale: set[LaneKey] = set()
+        self._given: set[LaneKey] = set()
+        """Of these heads were given since they were looked at last."""
         self._used: set[LaneKey] = set()
+        """The same since they were read last."""
         self._lost: set[int] = set()
         """Jobs that another server takes at this moment, as the batch that is served has met them."""
         self.doubtful: set[LaneKey] = set()
@@ -41,7 +44,7 @@ class Heads:
             self._stale.add(lane)
 
     def gave(self, lanes: Iterable[Lane]) -> None:
-        self._used.update((lane.share, lane.requirement) for lane in lanes)
+        self._given.update((lane.share, lane.requirement) for lane in lanes)
 
     def missed(self, lane: Lane, job: int) -> None:
         """The job could not be taken."""
@@ -76,13 +79,15 @@ class Heads:
 
     async def _read_all(self, conn: Connection, queue: int, wanted: int) -> None:
         depth = max(1, min(max(wanted, LOW), ROWS // max(len(self.lanes.known), 16))) + len(self._lost)
-        self._stale, self._used = set(), set()
+        self._stale, self._given, self._used = set(), set(), set()
         found = await statements.heads(conn, queue, depth)
         self.lanes = Lanes(map(self._sorted, found))
 
     async def _read_some(self, conn: Connection, queue: int) -> None:
         low = LOW + DEPTH - DEPTH // self._parts  # when all of one's own part is given
-        out = self.lanes.run_out | {key for key in self._used if self.lanes.low(key, low)}
+        out = self.lanes.run_out | {key for key in self._given if self.lanes.low(key, low)}
+        self._used |= self._given
+        self._given.clear()
         if not out and not self._stale:
             return
         # Where one runs low, those that soon will are read with it.
