@@ -11,6 +11,7 @@ from .load import LEAVES, SHARES
 
 STEP = 1.05
 """Waiting times are counted in classes, each so much longer than the one before."""
+_LOG_STEP = math.log(STEP)
 
 
 @dataclass
@@ -18,7 +19,7 @@ class Waits:
     classes: dict[int, int] = field(default_factory=lambda: defaultdict(int))
 
     def add(self, seconds: float) -> None:
-        self.classes[int(math.log(seconds + 1, STEP))] += 1
+        self.classes[int(math.log(seconds + 1) / _LOG_STEP)] += 1
 
     def quantile_s(self, part: float) -> float:
         wanted = part * sum(self.classes.values())
