@@ -75,8 +75,10 @@ WITH new AS (
     FROM bench_task b JOIN task t ON t.id = b.id JOIN requirement r ON r.id = b.kind
     CROSS JOIN (SELECT count(*) AS tasks FROM bench_task) AS n
 ), counted AS (
-    INSERT INTO job_count (task_id, queue_id, share_id, state, jobs, cores, events, folded)
-    SELECT id, $2, share_id, $3, jobs, jobs * cores, jobs * 1000, false FROM new
+    INSERT INTO job_sum AS s (task_id, queue_id, share_id, state, jobs, cores, events)
+    SELECT id, $2, share_id, $3, jobs, jobs * cores, jobs * 1000 FROM new
+    ON CONFLICT (task_id, state, queue_id, share_id) DO UPDATE SET
+        jobs = s.jobs + excluded.jobs, cores = s.cores + excluded.cores, events = s.events + excluded.events
 )
 UPDATE task SET numbers = numbers + new.jobs FROM new WHERE task.id = new.id
 """
@@ -154,7 +156,7 @@ class Farm:
 
     async def settle(self) -> None:
         """As autovacuum and a checkpoint leave it: what a figure shows is not what the filling left over."""
-        for table in ("job", "ready", "job_count", "lease", "pilot", "event"):
+        for table in ("job", "ready", "job_sum", "job_move", "lease", "pilot", "event"):
             await self.pool.execute(f"VACUUM ANALYZE {table}", timeout=1200)
         await self.pool.execute("CHECKPOINT", timeout=600)
 

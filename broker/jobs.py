@@ -230,8 +230,8 @@ async def require(conn: Connection, ids: Sequence[int], requirement: int) -> Non
             UPDATE job j SET requirement_id = $2 FROM before b WHERE j.id = b.id
             RETURNING j.task_id, j.queue_id, j.share_id, j.state, b.requirement_id AS old
         )
-        INSERT INTO job_count (task_id, queue_id, share_id, state, jobs, cores)
-        SELECT c.task_id, c.queue_id, c.share_id, c.state, 0, sum(new.cores - old.cores)
+        INSERT INTO job_move (task_id, queue_id, share_id, state, jobs, events, cores)
+        SELECT c.task_id, c.queue_id, c.share_id, c.state, 0, 0, sum(new.cores - old.cores)
         FROM changed c JOIN requirement old ON old.id = c.old JOIN requirement new ON new.id = $2
         GROUP BY c.task_id, c.queue_id, c.share_id, c.state HAVING sum(new.cores - old.cores) <> 0
         """,

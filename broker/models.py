@@ -2,8 +2,9 @@
 
 ``Job`` is wide and has no index on anything that changes, so that its updates stay cheap; what must be found
 by state lives in narrow tables beside it: ``Unplaced`` (waits for brokerage), ``Ready`` (waits for a pilot) and
-``Lease`` (is with a pilot). Numbers of jobs by state are sums over ``JobCount``, never ``count(*)``.
-Triggers (migrations) write an event for each change of state, keep Ready and JobCount true, and refuse ways that
+``Lease`` (is with a pilot). Numbers of jobs by state are sums over the view ``job_count``, never ``count(*)``: what
+``JobSum`` has, and what moved since by ``JobMove``.
+Triggers (migrations) write an event for each change of state, keep Ready and the counters true, and refuse ways that
 states.py does not know and any activation of a job whose inputs are not at its storage.
 """
 
@@ -358,15 +359,16 @@ class Lease(SQLModel, table=True):
     until: datetime = Field(sa_column=time_column())
 
 
-class JobCount(SQLModel, table=True):
-    """Changes of the number of jobs by task, queue and state; the number is the sum (an agent folds the rows)."""
+class JobSum(SQLModel, table=True):
+    """How many jobs there are by task, queue, share and state, but for what moved since an agent looked."""
 
-    __tablename__ = "job_count"
+    __tablename__ = "job_sum"
     __table_args__ = (
-        Index("job_count_task", "task_id", "state"),
-        Index("job_count_new", "task_id", postgresql_where=text("NOT folded")),
-        Index("job_count_queue", "queue_id", "state", postgresql_where=text(f"state IN {COUNTED_BY_QUEUE}")),
-        Index("job_count_share", "share_id", "queue_id", postgresql_where=text(f"state IN {USING_SLOTS}")),
+        UniqueConstraint(
+            "task_id", "state", "queue_id", "share_id", name="job_sum_key", postgresql_nulls_not_distinct=True
+        ),
+        Index("job_sum_queue", "queue_id", "state", postgresql_where=text(f"state IN {COUNTED_BY_QUEUE}")),
+        Index("job_sum_share", "share_id", "queue_id", postgresql_where=text(f"state IN {USING_SLOTS}")),
     )
 
     id: int | None = Field(default=None, sa_column=big_key())
@@ -375,9 +377,30 @@ class JobCount(SQLModel, table=True):
     share_id: int | None = Field(default=None, sa_column=Column(SmallInteger))
     state: str
     jobs: int
-    cores: int = Field(default=0, sa_column_kwargs={"server_default": "0"})
-    events: int = Field(default=0, sa_type=BigInteger)
-    folded: bool = Field(default=False, sa_column_kwargs={"server_default": "false"})
+    cores: int
+    events: int = Field(sa_type=BigInteger)
+
+
+class JobMove(SQLModel, table=True):
+    """So many jobs, with their cores and events, went from there to here; an agent adds it to the sums."""
+
+    __tablename__ = "job_move"
+    __table_args__ = (Index("job_move_task", "task_id"),)
+
+    id: int | None = Field(default=None, sa_column=big_key())
+    task_id: int = Field(sa_column=Column(BigInteger, nullable=False))
+    before: str | None = None
+    """None: from nowhere."""
+    old_queue_id: int | None = Field(default=None, sa_column=Column(SmallInteger))
+    old_share_id: int | None = Field(default=None, sa_column=Column(SmallInteger))
+    old_cores: int | None = None
+    old_events: int | None = Field(default=None, sa_type=BigInteger)
+    state: str
+    queue_id: int | None = Field(default=None, sa_column=Column(SmallInteger))
+    share_id: int | None = Field(default=None, sa_column=Column(SmallInteger))
+    cores: int
+    events: int = Field(sa_type=BigInteger)
+    jobs: int
 
 
 class Event(SQLModel, table=True):

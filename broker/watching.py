@@ -14,7 +14,7 @@ from .tasks import get, move
 ACTOR = "watch"
 SWEEP = 1000
 """Jobs that one sweep of a task cancels."""
-FOLD_TASKS = 200
+FOLD_ROWS = 20_000
 
 
 async def left_behind(conn: Connection) -> list[int]:
@@ -125,24 +125,35 @@ async def _close(conn: Connection, task_id: int, output_id: int) -> None:
 
 
 async def fold(conn: Connection) -> int:
-    """Sum up the counters of tasks whose jobs moved; readers see the same numbers at any moment.
-
-    Looks at what is new only. Returns 0 when that was all.
-    """
+    """Add what moved to the sums; readers see the same numbers at any moment. Returns 0 when that was all."""
     if not await conn.fetchval("SELECT pg_try_advisory_xact_lock(hashtext('prodchain fold'))"):
         return 0
-    tasks = await conn.fetch("SELECT DISTINCT task_id FROM job_count WHERE NOT folded LIMIT $1", FOLD_TASKS)
-    await conn.execute(
+    rows = await conn.fetch(
         """
-        WITH old AS (DELETE FROM job_count WHERE task_id = ANY($1) RETURNING *)
-        INSERT INTO job_count (task_id, queue_id, share_id, state, jobs, events, cores, folded)
-        SELECT task_id, queue_id, share_id, state, sum(jobs), sum(events), sum(cores), true
-        FROM old GROUP BY task_id, queue_id, share_id, state
-        HAVING sum(jobs) <> 0
+        WITH moved AS (
+            DELETE FROM job_move WHERE id IN (SELECT id FROM job_move ORDER BY id LIMIT $1) RETURNING *
+        ), change AS (
+            SELECT task_id, queue_id, share_id, state, jobs, cores, events FROM moved
+            UNION ALL
+            SELECT task_id, old_queue_id, old_share_id, before, -jobs, -old_cores, -old_events FROM moved
+            WHERE before IS NOT NULL
+        ), added AS (
+            INSERT INTO job_sum AS s (task_id, queue_id, share_id, state, jobs, cores, events)
+            SELECT task_id, queue_id, share_id, state, sum(jobs), sum(cores), sum(events) FROM change
+            GROUP BY task_id, queue_id, share_id, state
+            ON CONFLICT (task_id, state, queue_id, share_id) DO UPDATE SET
+                jobs = s.jobs + excluded.jobs, cores = s.cores + excluded.cores, events = s.events + excluded.events
+            RETURNING id, (jobs, cores, events) = (0, 0, 0) AS empty
+        )
+        SELECT id, (SELECT count(*) FROM moved) AS moved FROM added WHERE empty
+        UNION ALL
+        SELECT NULL, count(*) FROM moved
         """,
-        [row["task_id"] for row in tasks],
+        FOLD_ROWS,
     )
-    return len(tasks) // FOLD_TASKS
+    await conn.execute("DELETE FROM job_sum WHERE id = ANY($1)", [row["id"] for row in rows if row["id"] is not None])
+    moved: int = rows[-1]["moved"]
+    return moved // FOLD_ROWS
 
 
 async def fold_work(conn: Connection) -> int:

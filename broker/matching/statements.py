@@ -79,9 +79,10 @@ USE = f"""
 
 QUEUES = """
     SELECT q.id, q.scratch_mb, q.gpus, q.architecture, q.software, q.analysis_percent, q.max_jobs,
-           (SELECT coalesce(sum(c.jobs), 0)::int FROM job_count c
-            WHERE c.queue_id = q.id AND c.state = 'activated') AS waiting
-    FROM queue q
+           coalesce(n.waiting, 0) AS waiting
+    FROM queue q LEFT JOIN (
+        SELECT queue_id, sum(jobs)::int AS waiting FROM job_count WHERE state = 'activated' GROUP BY queue_id
+    ) AS n ON n.queue_id = q.id
 """
 
 

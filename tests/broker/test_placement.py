@@ -136,7 +136,7 @@ async def test_a_refusal_that_says_the_same_keeps_its_row_and_round(world: World
     await offline(world, "A-BATCH", "B-BATCH")
     await place(world, task)
     (first,) = await kept(world, task)
-    await world.pool.execute("UPDATE job_count SET jobs = jobs WHERE false")
+    await world.pool.execute("UPDATE job_sum SET jobs = jobs WHERE false")
     await place(world, task)
     (again,) = await kept(world, task)
     assert (again["id"], again["round_id"]) == (first["id"], first["round_id"])

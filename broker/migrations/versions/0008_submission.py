@@ -13,5 +13,5 @@ FILE = "0008_submission.sql"
 
 
 def upgrade() -> None:
-    for statement in re.split(r"\n\n(?=CREATE|ALTER|INSERT|--)", Path(__file__).with_name(FILE).read_text()):
+    for statement in re.split(r"\n\n(?=CREATE|ALTER|INSERT|DROP|--)", Path(__file__).with_name(FILE).read_text()):
         op.execute(sa.text(statement.replace(":", "\\:")))

@@ -23,8 +23,8 @@ BEGIN
     END IF;
     INSERT INTO event (task_id, job_id, state, actor, reason)
         SELECT task_id, id, state, actor, reason FROM new_rows ORDER BY id;
-    INSERT INTO job_count (task_id, queue_id, share_id, state, jobs, events, cores)
-        SELECT n.task_id, NULL, n.share_id, n.state, count(*), sum(n.events), sum(r.cores)
+    INSERT INTO job_move (task_id, share_id, state, jobs, events, cores)
+        SELECT n.task_id, n.share_id, n.state, count(*), sum(n.events), sum(r.cores)
         FROM new_rows n JOIN requirement r ON r.id = n.requirement_id
         GROUP BY n.task_id, n.share_id, n.state;
     INSERT INTO unplaced (job_id, task_id) SELECT id, task_id FROM new_rows ORDER BY id;
@@ -35,7 +35,6 @@ END $$;
 CREATE OR REPLACE FUNCTION job_updated() RETURNS trigger LANGUAGE plpgsql AS $$
 DECLARE
     changes job_change[];
-    kinds job_changes[];
     bad record;
     has record;
 BEGIN
@@ -47,31 +46,31 @@ BEGIN
     IF changes IS NULL THEN
         RETURN NULL;
     END IF;
-    SELECT array_agg(ROW(k.*)::job_changes) INTO kinds FROM (
-        SELECT before, state, task_id, old_queue_id, queue_id, old_share_id, share_id, old_requirement_id,
-               requirement_id, assignment_id, count(*), sum(old_events), sum(events), min(id)
-        FROM unnest(changes)
-        GROUP BY before, state, task_id, old_queue_id, queue_id, old_share_id, share_id, old_requirement_id,
-                 requirement_id, assignment_id) AS k;
-
-    SELECT k.example AS id, k.before, k.state INTO bad FROM unnest(kinds) k
-        WHERE NOT EXISTS (SELECT FROM job_way w WHERE w.before = k.before AND w.state = k.state) LIMIT 1;
-    IF FOUND THEN
-        RAISE EXCEPTION 'job % cannot go from % to %', bad.id, bad.before, bad.state
-            USING ERRCODE = 'check_violation';
-    END IF;
-
-    SELECT bool_or(before = 'defined') AS were_defined, bool_or(state = 'defined') AS are_defined,
+    SELECT array_agg(ROW(k.*)::job_changes) AS kinds,
+           min(example) FILTER (WHERE NOT EXISTS (
+               SELECT FROM job_way w WHERE w.before = k.before AND w.state = k.state)) AS astray,
+           bool_or(before = 'defined') AS were_defined, bool_or(state = 'defined') AS are_defined,
            bool_or(before = 'activated') AS were_activated, bool_or(state = 'activated') AS are_activated,
            bool_or(before = 'defined' AND state IN ('assigned', 'activated')) AS placed,
            bool_or(before = 'defined' AND state = 'activated') AS went_through,
            bool_or(before IN ('sent', 'starting', 'running', 'holding')
                    AND state NOT IN ('sent', 'starting', 'running', 'holding')) AS left_slots,
            bool_or(state IN ('finished', 'failed', 'cancelled', 'closed')) AS ended
-        INTO has FROM unnest(kinds);
+        INTO has FROM (
+            SELECT before, state, task_id, old_queue_id, queue_id, old_share_id, share_id, old_requirement_id,
+                   requirement_id, assignment_id, count(*), sum(old_events), sum(events), min(id) AS example
+            FROM unnest(changes)
+            GROUP BY before, state, task_id, old_queue_id, queue_id, old_share_id, share_id, old_requirement_id,
+                     requirement_id, assignment_id) AS k;
+
+    IF has.astray IS NOT NULL THEN
+        SELECT c.before, c.state INTO bad FROM unnest(changes) c WHERE c.id = has.astray;
+        RAISE EXCEPTION 'job % cannot go from % to %', has.astray, bad.before, bad.state
+            USING ERRCODE = 'check_violation';
+    END IF;
 
     IF has.placed OR has.are_activated THEN
-        SELECT k.example AS id, k.queue_id INTO bad FROM unnest(kinds) k
+        SELECT k.example AS id, k.queue_id INTO bad FROM unnest(has.kinds) k
             WHERE k.state IN ('assigned', 'activated')
               AND (NOT EXISTS (SELECT FROM queue WHERE id = k.queue_id)
                    OR k.assignment_id IS NOT NULL
@@ -103,14 +102,12 @@ BEGIN
                state, actor, reason
         FROM unnest(changes);
 
-    INSERT INTO job_count (task_id, queue_id, share_id, state, jobs, events, cores)
-        SELECT task_id, queue_id, share_id, state, sum(jobs), sum(change.events), sum(jobs * r.cores) FROM (
-            SELECT task_id, old_queue_id AS queue_id, old_share_id AS share_id, old_requirement_id AS requirement_id,
-                   before AS state, -jobs AS jobs, -old_events AS events FROM unnest(kinds)
-            UNION ALL
-            SELECT task_id, queue_id, share_id, requirement_id, state, jobs, events FROM unnest(kinds)
-        ) AS change JOIN requirement r ON r.id = change.requirement_id
-        GROUP BY task_id, queue_id, share_id, state;
+    INSERT INTO job_move (task_id, before, old_queue_id, old_share_id, old_cores, old_events, state, queue_id, share_id,
+                          cores, events, jobs)
+        SELECT k.task_id, k.before, k.old_queue_id, k.old_share_id, k.jobs * o.cores, k.old_events, k.state, k.queue_id,
+               k.share_id, k.jobs * r.cores, k.events, k.jobs
+        FROM unnest(has.kinds) k JOIN requirement o ON o.id = k.old_requirement_id
+        JOIN requirement r ON r.id = k.requirement_id;
 
     IF has.left_slots THEN
         INSERT INTO work_done (day, owner, group_name, share_id, queue_id, state, jobs, core_s)
@@ -141,7 +138,7 @@ BEGIN
         INSERT INTO ready (job_id, queue_id, share_id, requirement_id, priority)
             SELECT id, queue_id, share_id, requirement_id, priority FROM unnest(changes) WHERE state = 'activated';
         PERFORM pg_notify('prodchain_ready', concat_ws(' ', queue_id, share_id, requirement_id)) FROM (
-            SELECT DISTINCT queue_id, share_id, requirement_id FROM unnest(kinds) WHERE state = 'activated') AS lanes;
+            SELECT DISTINCT queue_id, share_id, requirement_id FROM unnest(has.kinds) WHERE state = 'activated') AS lanes;
     END IF;
     IF has.ended THEN
         PERFORM pg_notify('prodchain_work', 'close');
@@ -185,3 +182,39 @@ ALTER TABLE job DROP CONSTRAINT job_task_id_fkey, DROP CONSTRAINT job_queue_id_f
 ALTER TABLE unplaced DROP CONSTRAINT unplaced_job_id_fkey;
 
 INSERT INTO job_way (before, state) VALUES ('defined', 'activated');
+
+-- Numbers of jobs: sums, and what moved since. A change of state, which is made by the thousand, writes one short row
+-- for each kind of it; an agent adds these to the sums.
+CREATE TABLE job_sum (
+    id bigint GENERATED BY DEFAULT AS IDENTITY PRIMARY KEY, task_id bigint NOT NULL, queue_id smallint,
+    share_id smallint, state varchar NOT NULL, jobs int NOT NULL, cores int NOT NULL, events bigint NOT NULL,
+    CONSTRAINT job_sum_key UNIQUE NULLS NOT DISTINCT (task_id, state, queue_id, share_id)
+);
+
+CREATE INDEX job_sum_queue ON job_sum (queue_id, state)
+    WHERE state IN ('assigned', 'activated', 'sent', 'starting', 'running', 'holding');
+
+CREATE INDEX job_sum_share ON job_sum (share_id, queue_id)
+    WHERE state IN ('sent', 'starting', 'running', 'holding');
+
+CREATE TABLE job_move (
+    id bigint GENERATED BY DEFAULT AS IDENTITY PRIMARY KEY, task_id bigint NOT NULL, before varchar,
+    old_queue_id smallint, old_share_id smallint, old_cores int, old_events bigint, state varchar NOT NULL,
+    queue_id smallint, share_id smallint, cores int NOT NULL, events bigint NOT NULL, jobs int NOT NULL
+);
+
+CREATE INDEX job_move_task ON job_move (task_id);
+
+INSERT INTO job_sum (task_id, queue_id, share_id, state, jobs, cores, events)
+    SELECT task_id, queue_id, share_id, state, sum(jobs), sum(cores), sum(events) FROM job_count
+    GROUP BY task_id, queue_id, share_id, state HAVING sum(jobs) <> 0;
+
+DROP TABLE job_count;
+
+CREATE VIEW job_count AS
+    SELECT task_id, queue_id, share_id, state, jobs, cores, events FROM job_sum
+    UNION ALL
+    SELECT task_id, queue_id, share_id, state, jobs, cores, events FROM job_move
+    UNION ALL
+    SELECT task_id, old_queue_id, old_share_id, before, -jobs, -old_cores, -old_events FROM job_move
+    WHERE before IS NOT NULL;
