@@ -6,7 +6,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from prodchain.broker.brokerage import weights
-from prodchain.broker.brokerage.decide import decide, judge
+from prodchain.broker.brokerage.decide import Rules, decide, judge
 from prodchain.broker.brokerage.facts import Files, Link, Need, Network, Offer, Store
 
 GB = 10**9
@@ -93,6 +93,22 @@ def test_a_new_empty_site_gets_first_jobs_though_no_pilot_has_called_there() -> 
     assert "no pilot has called yet" in judge(NEED, new).words
     quiet = replace(new, pilots_ever=True)
     assert shared(jobs(3), old, quiet) == {1: 3}
+
+
+def test_of_many_queues_only_those_that_may_be_the_heaviest_are_weighed_before_verdicts_are_read() -> None:
+    weighed: list[int] = []
+
+    def half(need: Need, offer: Offer) -> tuple[float, str]:
+        weighed.append(offer.queue)
+        return 0.5, "half"
+
+    offers = [replace(A, queue=number, name=f"Q{number}", activated=number) for number in range(1, 20)]
+    (decision,), _ = decide(NEED, offers[::-1], Rules(weights={**weights.WEIGHTS, "half": half}))
+    assert decision.queue == 1
+    assert set(weighed) <= {1, 2}  # free slots alone make the others lighter
+    assert [verdict.words.endswith("half") for verdict in decision.verdicts] == [True] * 19
+    assert set(weighed) == set(range(1, 20))
+    assert max(decision.verdicts, key=lambda verdict: verdict.weight).queue == 1
 
 
 def test_a_queue_is_lighter_the_more_wait_and_run_there() -> None:
