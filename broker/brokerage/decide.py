@@ -1,7 +1,8 @@
 """Which queue for which job, and why: a pure function of the facts.
 
-A bunch is judged once; then each queue's room is known, and its weight falls with each job it gets. So a job costs a
-step in a heap, however many criteria there are, and the same facts always give the same answer.
+Criteria are asked once for a bunch; then a queue's weight falls with each job it gets, as far as its room goes. So a
+job costs a step in a heap, however many criteria there are, and the same facts always give the same answer. A verdict
+on each queue, with all criteria and in words, follows when somebody reads it.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -147,7 +148,7 @@ def _spread(
         if queue not in static:
             weight = known[queue].weight if queue in known else _weight(need, offer, rules)[0]
             static[queue] = -weight / busy(offer)
-            rooms[queue] = min([room(need, offer) for room in ROOMS.values()])
+            rooms[queue] = min(room(need, offer) for room in ROOMS.values())
             heapreplace(heap, (-weight, queue, offer))
             continue
         taken[queue] = more = taken.get(queue, 0) + 1

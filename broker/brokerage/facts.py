@@ -25,7 +25,7 @@ class Missing(NamedTuple):
     files: int
     bytes: int
     job_bytes: int
-    """For one job of the bunch, on average; at least 1 if it lacks anything."""
+    """On average; at least 1 if it lacks anything."""
     groups: tuple[Files, ...]
     at: tuple[tuple[int, ...], ...]
 
@@ -62,6 +62,7 @@ class Need:
         return self._missing.get(storage, self._all)
 
     def job_bytes(self, storage: int) -> int:
+        """What one job of the bunch lacks there, on average."""
         return self._missing.get(storage, self._all).job_bytes
 
     @cached_property
@@ -287,8 +288,7 @@ class Verdict(NamedTuple):
 
 
 class Verdicts(Sequence[Verdict]):
-    """The verdicts on all queues, put into words when somebody reads them: of most of a thousand bunches nobody does
-    while they are decided about."""
+    """The verdicts on all queues, made from the same facts when somebody reads them."""
 
     def __init__(self, make: Callable[[], Sequence[Verdict]]) -> None:
         self._make = make

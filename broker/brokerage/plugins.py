@@ -1,8 +1,8 @@
 """Criteria and weights of other packages: entry points ``prodchain.criteria`` and ``prodchain.weights``.
 
 A criterion is a function ``(need, offer)`` that answers None, or reason and remedy as two texts, or a Failure; a
-weight answers a factor, or factor and words. They are called like those that are built in: once for a bunch and
-queue, with facts that are recorded, so they must look at nothing else.
+weight answers a factor, or factor and words. They are called like those that are built in, as often as an answer is
+wanted, with facts that are recorded: so they must look at nothing else.
 """
 
 from collections.abc import Callable, Collection
