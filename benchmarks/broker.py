@@ -41,13 +41,15 @@ class Sizes(NamedTuple):
     parked: int
     known: int
     crowd: int
+    beats: int
+    """Pilots whose heartbeats come in one bulk call."""
     task: int
     bulk: int
     peer: int
 
 
-FULL = Sizes(10, 200_000, 1_000_000, 10_000_000, 500, 100_000, 10_000, 100_000, 60_000, 20_000)
-QUICK = Sizes(1, 10_000, 30_000, 100_000, 100, 3_000, 1000, 10_000, 4_000, 2_000)
+FULL = Sizes(10, 200_000, 1_000_000, 10_000_000, 500, 100_000, 10_000, 2000, 100_000, 60_000, 20_000)
+QUICK = Sizes(1, 10_000, 30_000, 100_000, 100, 3_000, 1000, 500, 10_000, 4_000, 2_000)
 BULK = 200
 """Jobs in a bulk call."""
 THREADS = 4
@@ -70,8 +72,9 @@ async def rush(park: Farm, server: Server, pilots: int, sizes: Sizes) -> Load:
 
 async def dispatch(found: dict[str, Any], park: Farm, server: Server, bare: Server, sizes: Sizes) -> Load:
     say("dispatch by the server, and by the bare loop")
-    for each in (server, bare):
-        await load(park, each, "dispatch", pilots=8, seconds=1, threads=THREADS)  # prepares statements, knows tokens
+    # Prepares statements, and makes tokens known.
+    warm = (load(park, each, "dispatch", pilots=8, seconds=1, threads=THREADS) for each in (server, bare))
+    await asyncio.gather(*warm)
     at_8 = await rush(park, server, 8, sizes)
     at_64 = await rush(park, server, 64, sizes)
     found |= {
@@ -121,7 +124,6 @@ async def depth(found: dict[str, Any], park: Farm, server: Server, shallow: Load
     say(f"dispatch with {sizes.deep_all:,} jobs")
     await park.fill(sizes.deep_all - sizes.deep_ready, "finished")
     await park.stock(sizes.deep_ready)
-    await load(park, server, "dispatch", pilots=8, seconds=1, threads=THREADS)
     deep = await rush(park, server, 64, sizes)
     found |= {
         "dispatch_depth_ratio": round(deep.per_s / shallow.per_s, 3),
@@ -146,7 +148,7 @@ async def wakeup(found: dict[str, Any], park: Farm, server: Server, sizes: Sizes
     await park.pool.execute("DELETE FROM ready")
     await park.pool.execute("SELECT pg_notify('prodchain_ready', $1)", str(park.queue))
     tasks = [asyncio.create_task(pilot(number)) for number in range(sizes.parked)]
-    await asyncio.sleep(2)
+    await asyncio.sleep(0.5 + sizes.parked / 250)
     calls = min(sizes.parked, 200)
     first = await park.fill(calls, "assigned")
     times = []
@@ -248,7 +250,7 @@ class _Only:
 
 async def heartbeats(found: dict[str, Any], park: Farm, server: Server, sizes: Sizes) -> None:
     say("heartbeats")
-    pilots, each = 64, 2000
+    pilots, each = 64, sizes.beats
     run = uuid.uuid4().hex[:8]
     first = await park.fill(pilots + 8 * each, "running")
     await park.pool.execute(
@@ -323,7 +325,7 @@ async def crowd(found: dict[str, Any], park: Farm, server: Server, sizes: Sizes)
         tasks.append(asyncio.create_task(pilot(number)))
         if number % 100 == 99:
             await asyncio.sleep(0.05)
-    await asyncio.sleep(10 if sizes.crowd > 1000 else 2)  # who was refused has come again
+    await asyncio.sleep(10 if sizes.crowd > 1000 else 1)  # who was refused has come again
     found |= {
         "server_rss_mb": rss_mb(server.pid),
         "pilots_known": await park.pool.fetchval("SELECT count(*) FROM pilot"),

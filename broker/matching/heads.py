@@ -15,7 +15,7 @@ DEPTH = 256
 """Heads of a lane that is given from."""
 LOW = 16
 """With fewer heads left, the lane is read again before it runs out."""
-AGE_S = 10.0
+AGE_S = 60.0
 """After that time all lanes are read again, whatever was told."""
 
 
