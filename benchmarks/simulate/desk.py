@@ -84,12 +84,14 @@ class Desk:
         while stock and len(heads) < DEPTH:
             priority, _, jobs = heappop(stock)
             fits = DEPTH - len(heads)
-            heads += [(-priority, job) for job in jobs[:fits]]
+            heads += [(priority, job) for job in jobs[:fits]]
             if len(jobs) > fits:
                 heappush(stock, (priority, jobs[fits], jobs[fits:]))
         self._given[key] = 0
         if heads:
-            self.lanes.put(Lane(*key, self.needs[key[1]], tuple(heads), bool(stock)))
+            heads.sort()  # jobs that come back are in the order in which they failed
+            known = tuple([(-priority, job) for priority, job in heads])
+            self.lanes.put(Lane(*key, self.needs[key[1]], known, bool(stock)))
         else:
             del self._stock[key]
             self.lanes.drop(key)

@@ -116,6 +116,14 @@ def test_a_desk_gives_each_job_once_and_higher_priorities_first(chunks: list[tup
     assert [rank[job] for job in got] == sorted(rank, reverse=True)
 
 
+def test_a_desk_gives_the_oldest_of_those_that_it_knows_first() -> None:
+    desk = Desk([Requirement(1, 1000, 600)])
+    desk.add((3, 0), 1000, [9, 2, 5])
+    desk.add((3, 0), 1000, [7, 4])
+    choices = desk.give([Offer(1, 2000, 3600, 0)] * 5, Turns(SHARES, {}, {3}))
+    assert [job for choice in choices for job in choice.jobs] == [2, 4, 5, 7, 9]
+
+
 def test_a_grid_has_all_its_slots_and_few_large_sites() -> None:
     found = sites(Size(), random.Random(1))
     assert sum(site.pilots for site in found) * 8 == Size().slots
