@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace as offering
 
-from prodchain.broker.matching.match import Choice, Fraction, Lane, Offer, fits, lacking, match, refusal
+from prodchain.broker.matching.match import Choice, Fraction, Lane, Lanes, Offer, fits, lacking, match, refusal
 from prodchain.broker.matching.shares import Share, Turns
 from prodchain.broker.requirements import Requirement
 
@@ -81,6 +81,27 @@ def test_where_the_heads_that_are_known_are_used_up_a_pilot_waits_for_the_next_r
     first, second = run([OFFER, OFFER], lanes)
     assert ([one.requirement for one in first.lanes], first.unsure) == ([1], False)
     assert (second.lanes, second.unsure) == ([], True)
+
+
+read = st.tuples(st.integers(0, 2), st.sets(st.integers(1, 30), max_size=5), st.booleans())
+
+
+@given(st.lists(read | st.integers(1, 3), max_size=40))
+def test_lanes_that_are_kept_and_read_again_give_what_new_ones_would(
+    steps: list[tuple[int, set[int], bool] | int],
+) -> None:
+    kept = Lanes()
+    for step in steps:
+        if isinstance(step, tuple):
+            cores, jobs, more = step
+            heads = [(0, 3 * job + cores) for job in sorted(jobs)]
+            kept.put(lane(1, cores, *heads, needs=replace(NEEDS, cores=cores + 1), more=more))
+            continue
+        offer, new = offering(OFFER, cores=step), Lanes(kept.lanes())
+        (found, unsure), (other, other_unsure) = (each.best(1, offer, each.kind(offer)) for each in (kept, new))
+        assert (found and found.requirement, unsure) == (other and other.requirement, other_unsure)
+        if found:
+            kept.take(found)
 
 
 def test_analysis_gets_its_part_of_a_queue_and_each_kind_what_the_other_leaves() -> None:
