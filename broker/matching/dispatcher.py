@@ -100,15 +100,15 @@ class _Desk:
     def take(self) -> list[_Wish]:
         """The next batch: who asks, and who was not tried since the last news, unless nothing is left of these."""
         due: list[_Wish] = []
-        size = min(max((len(self.asking) + self.served) // 2, SMALL), BATCH)
-        room = max(size - len(self.asking), BATCH // 2)
+        room = max(BATCH - len(self.asking), BATCH // 2)
         for wish, tried in self.parked.items():
             if tried == self.news or self.spent == self.news or len(due) == room:
                 break
             due.append(wish)
         for wish in due:
             del self.parked[wish]
-        came, self.asking = self.asking[: max(size - len(due), 0)], self.asking[max(size - len(due), 0) :]
+        size = min(max((len(self.asking) + self.served) // 2, SMALL), BATCH - len(due))
+        came, self.asking = self.asking[:size], self.asking[size:]
         self.served = len(came)
         return due + came
 

@@ -12,7 +12,7 @@ import pytest
 from prodchain.broker import jobs, sharefile, shares
 from prodchain.broker.errors import BadRequest, Busy
 from prodchain.broker.matching import statements
-from prodchain.broker.matching.dispatcher import Dispatcher, Given
+from prodchain.broker.matching.dispatcher import BATCH, Dispatcher, Given, _Desk, _Wish
 from prodchain.broker.matching.heads import Heads
 from prodchain.broker.matching.statements import HEADS
 from prodchain.pilot_agent.messages import Acquire
@@ -398,6 +398,19 @@ async def test_what_changes_while_the_heads_are_read_is_read_again(world: World)
         await world.pool.execute("DELETE FROM ready")
         await heads.refresh(conn, queue, trusted=True, wanted=1)
     assert heads.lanes.spent()
+
+
+async def test_who_asks_is_served_beside_all_the_parked_pilots_that_news_wake() -> None:
+    def wish(name: str) -> _Wish:
+        return _Wish(ask(name), (name, "1"), asyncio.get_running_loop().create_future())
+
+    desk = _Desk(parked={wish(f"parked-{n}"): 0 for n in range(3 * BATCH)}, asking=[wish("p1"), wish("p2")])
+    first = list(desk.asking)
+    desk.ready()
+    batch = desk.take()
+    assert batch[-2:] == first
+    assert len(batch) == BATCH
+    assert not desk.asking
 
 
 async def test_more_requests_than_are_served_are_refused_and_parked_pilots_do_not_count(
