@@ -128,7 +128,8 @@ async def fold(conn: Connection) -> int:
     """Add what moved to the sums; readers see the same numbers at any moment. Returns 0 when that was all."""
     if not await conn.fetchval("SELECT pg_try_advisory_xact_lock(hashtext('prodchain fold'))"):
         return 0
-    rows = await conn.fetch(
+    found = await one(
+        conn,
         """
         WITH moved AS (
             DELETE FROM job_move WHERE id IN (SELECT id FROM job_move ORDER BY id LIMIT $1) RETURNING *
@@ -145,14 +146,12 @@ async def fold(conn: Connection) -> int:
                 jobs = s.jobs + excluded.jobs, cores = s.cores + excluded.cores, events = s.events + excluded.events
             RETURNING id, (jobs, cores, events) = (0, 0, 0) AS empty
         )
-        SELECT id, (SELECT count(*) FROM moved) AS moved FROM added WHERE empty
-        UNION ALL
-        SELECT NULL, count(*) FROM moved
+        SELECT (SELECT count(*) FROM moved) AS moved, array_agg(id) FILTER (WHERE empty) AS empty FROM added
         """,
         FOLD_ROWS,
     )
-    await conn.execute("DELETE FROM job_sum WHERE id = ANY($1)", [row["id"] for row in rows if row["id"] is not None])
-    moved: int = rows[-1]["moved"]
+    await conn.execute("DELETE FROM job_sum WHERE id = ANY($1)", found["empty"])
+    moved: int = found["moved"]
     return moved // FOLD_ROWS
 
 
