@@ -33,8 +33,8 @@ def unavailable(error: Exception) -> Unavailable:
 
 
 BY_INDEX = {"enable_seqscan": "off", "plan_cache_mode": "force_generic_plan"}
-"""For statements that find rows by their keys, each planned once: planning takes longer than a small batch. A plan that
-was made while a table was small would read all of it, batch after batch, until the table is analysed anew."""
+"""For statements that find rows by their keys, each planned once, as planning takes longer than a small batch. A plan
+that was made while a table was small would read all of it, batch after batch, until the table is analysed anew."""
 
 
 async def connect(url: str, *, size: int = 10, planner: Mapping[str, str] = MappingProxyType({})) -> Pool:
