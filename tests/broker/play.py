@@ -11,7 +11,7 @@ from prodchain.broker.models import Task
 from prodchain.catalog import deletion, purging, replicas
 from prodchain.pilot_agent.messages import JobSpec, Update
 
-from .world import AGENTS, World, evgen, finished, inside, sim
+from .world import AGENTS, QUEUED, World, evgen, finished, inside, sim
 
 QUEUES = ("A-BATCH", "B-BATCH")
 REQUESTS = (
@@ -57,10 +57,9 @@ class Play:
         await inside(self.world.pool, watching.fold)
 
     async def arrive(self, n: int) -> None:
-        rows = await self.world.fetch("SELECT * FROM transfer WHERE state = 'queued' ORDER BY file_id, storage_id")
+        rows = await self.world.fetch(QUEUED)
         if rows:
-            row = rows[n % len(rows)]
-            await inside(self.world.pool, replicas.arrive, row["storage_id"], [row["file_id"]])
+            await self.world.arrive(rows[n % len(rows)])
 
     async def acquire(self, n: int) -> None:
         queue, pilot = QUEUES[n % 2], f"p{n % 6}"

@@ -2,9 +2,10 @@
 
 import pytest
 
-from prodchain.catalog import badreplicas, recount
+from prodchain.catalog import badreplicas, purging, recount
 
-from .world import World, evgen, inside
+from .truths import wrong
+from .world import World, evgen, inside, sim
 
 
 @pytest.mark.parametrize("attempts", [1, 3])
@@ -52,3 +53,27 @@ async def test_an_output_with_another_copy_is_not_lost(world: World) -> None:
     here = await world.value("SELECT id FROM storage WHERE name = 'A-DISK'")
     await inside(world.pool, badreplicas.bad, here, [file["id"]], "ann", "the disk broke")
     assert await world.value("SELECT state FROM job WHERE id = $1", spec.job) == "finished"
+
+
+async def test_what_else_the_job_made_goes_too_as_it_is_made_again_under_another_name(world: World) -> None:
+    await world.submit(evgen(events=25))
+    await world.run_all()
+    command = ["Sim.py", "{inputs}", "{output}", "{log}"]
+    logs = {"log": "mc26.700001.Z.simul.LOG.v1"}
+    task = await world.submit(sim(command=command, outputs=logs, destination="B-DISK"))
+    await world.pool.execute("UPDATE queue SET status = 'drain' WHERE name = 'B-BATCH'")
+    await world.agents()
+    spec = await world.run_one("A-BATCH")
+    assert spec is not None and len(spec.outputs) == 2
+    here = await world.value("SELECT id FROM storage WHERE name = 'A-DISK'")
+    hits, log = [await world.value("SELECT id FROM file WHERE name = $1", output.lfn) for output in spec.outputs]
+
+    await inside(world.pool, badreplicas.bad, here, [hits], "ann", "the disk broke")
+    assert await world.value("SELECT count(*) FROM dataset_file WHERE file_id = ANY($1)", [hits, log]) == 0
+    assert await wrong(world) == []
+    await world.pool.execute("UPDATE storage SET deletable = true")
+    assert await inside(world.pool, purging.reap, here) == 1
+    assert await world.value("SELECT count(*) FROM replica WHERE file_id = $1", log) == 0
+    await world.run_all()
+    assert await world.value("SELECT state FROM task WHERE id = $1", task.id) == "done"
+    assert await wrong(world) == []

@@ -78,9 +78,11 @@ WHERE j.state = 'finished' AND NOT EXISTS (
   AND NOT EXISTS (SELECT FROM dataset_file m JOIN dataset d ON d.id = m.dataset_id
                   WHERE m.file_id = f.id AND d.kind = 'sub' AND d.name LIKE '%.unmerged%')
 UNION ALL
-SELECT 'every file has a record and a copy, or is lost', f.id FROM file f
-WHERE f.lost_at IS NULL AND (NOT EXISTS (SELECT FROM replica r WHERE r.file_id = f.id)
-   OR NOT EXISTS (SELECT FROM dataset_file m WHERE m.file_id = f.id))
+SELECT 'every file of a dataset has a copy, or is lost; every copy of one in none goes', f.id FROM file f
+WHERE CASE WHEN EXISTS (SELECT FROM dataset_file m WHERE m.file_id = f.id)
+           THEN f.lost_at IS NULL AND NOT EXISTS (SELECT FROM replica r WHERE r.file_id = f.id)
+           ELSE EXISTS (SELECT FROM replica r
+                        WHERE r.file_id = f.id AND r.tombstone_at IS DISTINCT FROM '-infinity') END
 UNION ALL
 SELECT 'only who waits or works holds files', h.id
 FROM hold h LEFT JOIN job j ON j.id = split_part(h.holder, ':', 2)::bigint

@@ -25,7 +25,7 @@ from prodchain.broker.matching.dispatcher import Dispatcher
 from prodchain.broker.models import Task
 from prodchain.broker.reports import Report
 from prodchain.broker.requests import TaskRequest
-from prodchain.catalog import replicas
+from prodchain.catalog import transfers
 from prodchain.pilot_agent.messages import Acquire, Answer, JobSpec, Stored, Update, Updates
 
 SITES = """
@@ -42,6 +42,10 @@ storage = "B-DISK"
 slots = 2
 """
 LEASE_S = 30.0
+QUEUED = """
+SELECT file_id, storage_id, (SELECT min(id) FROM storage WHERE id <> storage_id) AS source
+FROM transfer WHERE state = 'queued' ORDER BY file_id, storage_id
+"""
 
 
 async def place(conn: Connection, task_id: int) -> int:
@@ -128,13 +132,15 @@ class World:
 
     async def move(self, limit: int = 1000) -> int:
         """Let queued transfers arrive, as the mover does after it has verified the copy."""
-        rows = await self.fetch(
-            "SELECT file_id, storage_id FROM transfer WHERE state = 'queued' ORDER BY file_id LIMIT $1", limit
-        )
+        rows = await self.fetch(f"{QUEUED} LIMIT $1", limit)
         for row in rows:
-            async with self.pool.acquire() as conn, conn.transaction():
-                await replicas.arrive(conn, row["storage_id"], [row["file_id"]])
+            await self.arrive(row)
         return len(rows)
+
+    async def arrive(self, row: Any) -> None:
+        """A copy is made that was wished for a moment ago (QUEUED)."""
+        copy = transfers.Copied(row["file_id"], "there", 0, 0.0)
+        await inside(self.pool, transfers.done, row["source"], row["storage_id"], [copy])
 
     async def acquire(self, queue: str, pilot: str = "p1", request: str | None = None) -> JobSpec | None:
         queue_id = await self.value("SELECT id FROM queue WHERE name = $1", queue)
