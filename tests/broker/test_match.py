@@ -90,18 +90,23 @@ read = st.tuples(st.integers(0, 2), st.sets(st.integers(1, 30), max_size=5), st.
 def test_lanes_that_are_kept_and_read_again_give_what_new_ones_would(
     steps: list[tuple[int, set[int], bool] | int],
 ) -> None:
-    kept = Lanes()
+    kept, read_last, given = Lanes(), dict[int, Lane](), list[Lane]()
     for step in steps:
         if isinstance(step, tuple):
             cores, jobs, more = step
             heads = [(0, 3 * job + cores) for job in sorted(jobs)]
-            kept.put(lane(1, cores, *heads, needs=replace(NEEDS, cores=cores + 1), more=more))
+            read_last[cores] = lane(1, cores, *heads, needs=replace(NEEDS, cores=cores + 1), more=more)
+            kept.put(read_last[cores])
+            given = [each for each in given if each.requirement != cores]
             continue
-        offer, new = offering(OFFER, cores=step), Lanes(kept.lanes())
+        offer, new = offering(OFFER, cores=step), Lanes(read_last.values())
+        for each in given:
+            new.take(each)
         (found, unsure), (other, other_unsure) = (each.best(1, offer, each.kind(offer)) for each in (kept, new))
         assert (found and found.requirement, unsure) == (other and other.requirement, other_unsure)
         if found:
             kept.take(found)
+            given.append(found)
 
 
 def test_analysis_gets_its_part_of_a_queue_and_each_kind_what_the_other_leaves() -> None:
