@@ -21,7 +21,8 @@ from pathlib import Path
 
 import httpx
 
-from prodchain.broker import requirements, sharefile, shares, sitefile, sites, submission, tokens
+from prodchain.broker import requirements, sharefile, shares, sitefile, sites, submission, tokens, watching
+from prodchain.broker.agents import IDLE_S
 from prodchain.broker.database import Pool, connect
 from prodchain.broker.migrate import migrate
 from prodchain.broker.models import TokenKind
@@ -283,6 +284,14 @@ def request(number: int, **changes: object) -> TaskRequest:
     return TaskRequest.model_validate(document | changes)
 
 
+async def fold(pool: Pool) -> None:
+    """What the agents do with counters, as often as they do it."""
+    while True:
+        await asyncio.sleep(IDLE_S)
+        async with pool.acquire() as conn, conn.transaction():
+            await watching.fold(conn)
+
+
 @asynccontextmanager
 async def farm() -> AsyncIterator[Farm]:
     with tempfile.TemporaryDirectory(prefix="prodchain-bench-") as name:
@@ -294,9 +303,12 @@ async def farm() -> AsyncIterator[Farm]:
             pool = await connect(url)
             queue, token = await furnish(pool, folder)
             found = Farm(folder, database, url, pool, queue, token)
+            folding = asyncio.create_task(fold(pool))
             try:
                 yield found
             finally:
+                folding.cancel()
+                await asyncio.gather(folding, return_exceptions=True)
                 for server in found.servers:
                     server.stop()
                 await pool.close()

@@ -87,7 +87,7 @@ class Agents:
             group.create_task(self._loop("sweep", self._each(watching.left_behind, watching.sweep)))
             group.create_task(self._loop("orders", self._each(order_slices.unfinished, order_slices.carry_on)))
             group.create_task(self._loop("throttle", self._once(throttling.throttle), THROTTLE_S))
-            group.create_task(self._loop("fold", self._once(watching.fold), FOLD_S))
+            group.create_task(self._loop("fold", self._once(watching.fold)))
             group.create_task(self._loop("forget", self._once(self._forget), FORGET_S))
             group.create_task(self._loop("fold work", self._once(watching.fold_work), FOLD_S))
             group.create_task(self._loop("end wishes", self._each(withdrawals.expired, withdrawals.expire)))

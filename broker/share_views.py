@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from .database import Connection
 from .matching.shares import path, targets
-from .matching.statements import shares
+from .matching.standing import shares
 from .models import USING_SLOTS
 from .task_views import View
 

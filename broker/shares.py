@@ -10,7 +10,7 @@ from .database import Connection
 from .errors import Forbidden, NotFound
 from .journal import Outcome
 from .matching.shares import Share, leaf_for, path, targets
-from .matching.statements import shares
+from .matching.standing import shares
 from .models import TokenKind
 from .requests import TaskRequest
 from .sharefile import ShareSpec

@@ -16,11 +16,10 @@ from ..database import Connection, Pool, listen
 from ..errors import BadRequest, Busy
 from ..pilots import Pilots
 from ..texts import storable
-from . import statements
 from .heads import Heads
 from .match import refusal
 from .rounds import Asked, offer_of, serve
-from .statements import Standing
+from .standing import Current, join
 
 BATCH = 256
 SMALL = 16
@@ -30,8 +29,6 @@ ASKING = 512
 MAX_WAIT_S = 60.0
 NAME_BYTES = 500
 """Of pilots and requests, which an index has."""
-READ_S = 1.0
-"""How old shares, queues and the use of slots may be; what this server gives out counts at once."""
 RETRY_S = 10.0
 """When a pilot that does not wait may ask again."""
 LARGEST = 2**31 - 1
@@ -177,8 +174,7 @@ class Dispatcher:
         self._desks: dict[int, _Desk] = {}
         self._asking = 0
         self._tasks: list[asyncio.Task[None]] = []
-        self._standing = Standing([], {}, {}, {}, [])
-        self._read_at = -READ_S
+        self._current = Current(pool)
         self._hears = False
         """Whether we are told of jobs that become ready."""
         self._number: int | None = None
@@ -197,6 +193,7 @@ class Dispatcher:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         for desk in self._desks.values():
             desk.close()
+        await self._current.stop()
         await self._pilots.stop()
 
     async def acquire(self, queue_id: int, ask: Acquire, gone: Gone | None = None) -> Given:
@@ -247,14 +244,15 @@ class Dispatcher:
 
     def _reason(self, queue_id: int, desk: _Desk, ask: Acquire) -> str:
         """From what was last seen; a sentence is worth no statement."""
-        queue = self._standing.queues.get(queue_id)
+        now = self._current.standing
+        queue = now.queues.get(queue_id)
         if self._stopped or queue is None:
             return STOPS
         if ask.remaining_s <= 0:
             return "the request had got no job before"
         lanes = desk.heads.lanes.lanes()
         waiting = max(queue.waiting, sum(len(lane.heads) for lane in lanes))
-        return refusal(offer_of(ask, queue), lanes, waiting, self._standing.room(queue_id), queue.max_jobs)
+        return refusal(offer_of(ask, queue), lanes, waiting, now.room(queue_id), queue.max_jobs)
 
     async def _withdraw(self, desk: _Desk, wish: _Wish) -> list[str]:
         """Take the wish back; one that a batch holds at this moment waits for that batch."""
@@ -298,8 +296,8 @@ class Dispatcher:
     async def _batch(self, queue_id: int, desk: _Desk, batch: list[_Wish]) -> list[list[str]]:
         """What each wish gets: specs of jobs."""
         async with connection(self._pool) as conn:
-            standing = await self._stand(conn, queue_id)
-            facts = standing.queues[queue_id]
+            now = await self._current.of(conn, queue_id)
+            facts = now.queues[queue_id]
             # A request that came twice gets its jobs once.
             asked: dict[tuple[str, str], Asked] = {}
             for wish in batch:
@@ -308,29 +306,20 @@ class Dispatcher:
                     offer = offer_of(wish.ask, facts)
                     known = asked[wish.key] = Asked(wish.ask, offer, offer)
                 known.fresh = known.came = known.fresh or wish.fresh
-            desk.heads.divide(*self._part(standing))
+            desk.heads.divide(*self._part(now.servers))
             wishes, trusted = list(asked.values()), self._hears
-            await serve(conn, queue_id, wishes, standing, desk.heads, lease_s=self._lease_s, trusted=trusted)
+            await serve(conn, queue_id, wishes, self._current, desk.heads, lease_s=self._lease_s, trusted=trusted)
             for each in wishes:
                 if each.came or each.specs:
                     self._pilots.asked(each.ask.pilot, queue_id, each.ask.host, each.whole, each.jobs)
             await self._pilots.note_new(conn)
         return [asked[wish.key].specs for wish in batch]
 
-    async def _stand(self, conn: Connection, queue_id: int) -> Standing:
-        now = asyncio.get_running_loop().time()
-        if now - self._read_at >= READ_S or queue_id not in self._standing.queues:
-            self._read_at = now
-            self._standing = await statements.standing(conn)
-        return self._standing
-
-    def _part(self, standing: Standing) -> tuple[int, int]:
-        if self._number not in standing.servers:
-            return 0, 1
-        return standing.servers.index(self._number), len(standing.servers)
+    def _part(self, servers: list[int]) -> tuple[int, int]:
+        return (servers.index(self._number), len(servers)) if self._number in servers else (0, 1)
 
     async def _begin(self, conn: Connection) -> None:
-        self._number = await statements.join(conn)
+        self._number = await join(conn)
         self._hears = True
         for desk in self._desks.values():
             desk.heads.changed(None)

@@ -10,7 +10,8 @@ from ..database import Connection
 from . import statements
 from .heads import Heads
 from .match import Choice, Lane, Offer, match
-from .statements import Queue, Seat, Standing
+from .standing import Current, Queue
+from .statements import Seat
 
 MAX_JOBS = 256
 """Jobs that one request may get."""
@@ -50,7 +51,7 @@ async def serve(
     conn: Connection,
     queue: int,
     batch: Sequence[Asked],
-    standing: Standing,
+    current: Current,
     heads: Heads,
     *,
     lease_s: float,
@@ -67,6 +68,7 @@ async def serve(
     while hungry or silent:
         if hungry:
             await heads.refresh(conn, queue, trusted=trusted, wanted=sum(each.offer.jobs for each in hungry))
+        standing = current.standing
         choices = match(
             [each.offer for each in hungry],
             heads.lanes,
@@ -75,20 +77,21 @@ async def serve(
             standing.room(queue),
         )
         chosen = [*zip(hungry, choices, strict=True), *((each, Choice()) for each in silent)]
-        hungry, silent = await _claim(conn, queue, chosen, standing, heads, lease_s), []
+        hungry, silent = await _claim(conn, queue, chosen, current, heads, lease_s), []
 
 
 async def _claim(
     conn: Connection,
     queue: int,
     chosen: Sequence[tuple[Asked, Choice]],
-    standing: Standing,
+    current: Current,
     heads: Heads,
     lease_s: float,
 ) -> list[Asked]:
     """Take what was chosen; returns the requests for which there may be more."""
     seats: list[Seat] = []
     lanes: dict[int, Lane] = {}
+    chosen_by = current.standing
     for place, (each, choice) in enumerate(chosen):
         ask, has = each.ask, len(each.jobs)
         for number, (lane, job) in enumerate(zip(choice.lanes, choice.jobs, strict=True), has + 1):
@@ -107,9 +110,9 @@ async def _claim(
         lane = lanes.pop(job)
         if each.offer.jobs > 1:
             each.offer = each.offer.less(lane.needs)
-        standing.give(queue, lane.share, lane.needs.cores)
+        current.give(queue, lane.share, lane.needs.cores)
     for lane in lanes.values():
-        standing.undo(queue, lane.share, lane.needs.cores)
+        chosen_by.undo(queue, lane.share, lane.needs.cores)
     return _unfinished(chosen, lanes, had, heads)
 
 

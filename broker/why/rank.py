@@ -7,7 +7,7 @@ from ..database import Connection
 from ..matching import statements
 from ..matching.match import Lane, Offer, fits, use_by_share
 from ..matching.shares import targets
-from ..matching.statements import Standing
+from ..matching.standing import Standing, read
 from ..models import Job
 from .reasons import Rank
 
@@ -48,7 +48,7 @@ class Place:
 async def place(conn: Connection, job: Job, like: Offer) -> Place | None:
     """Among the jobs that a pilot ``like`` this would take; None if the job is not in the queue any more."""
     assert job.queue_id is not None and job.id is not None
-    standing = await statements.standing(conn)
+    standing = await read(conn)
     lanes = [lane for lane in await statements.heads(conn, job.queue_id, 1) if fits(lane.needs, like)]
     if not any((lane.share, lane.requirement) == (job.share_id, job.requirement_id) for lane in lanes):
         return None

@@ -134,7 +134,7 @@ async def test_two_servers_find_the_way_back_to_the_targets_as_jobs_end(
             """
         )
         for server in (world.dispatcher, other_server):
-            server._read_at = -10.0  # a second has gone by
+            server._current._read_at = -10.0  # a second has gone by
         await pull(world, [world.dispatcher, other_server], queue, 10)
     now = await used(world)
     assert sum(now.values()) == 400
