@@ -1,9 +1,10 @@
 """Jobs that finished: their outputs are registered where they are and sent home if they are away, many at once."""
 
 from collections import defaultdict
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from math import isfinite
+from typing import TypeAlias
 from uuid import UUID
 
 import asyncpg
@@ -37,6 +38,10 @@ END = """
                      metrics = o.metrics, changed_at = now()
     FROM over o WHERE j.id = o.id
 """
+
+
+Take: TypeAlias = Callable[[Connection, Sequence[Made]], Awaitable[list[int]]]
+"""Registers files: ``made.take`` or ``made.take_known``."""
 
 
 @dataclass(frozen=True)
@@ -91,12 +96,12 @@ def exit_code_of(update: Update) -> int | None:
     return None if update.exit_code is None else max(-(2**31), min(update.exit_code, 2**31 - 1))
 
 
-async def finish(conn: Connection, over: Sequence[Finished], held: Collection[int]) -> None:
+async def finish(conn: Connection, over: Sequence[Finished], held: Collection[int], take: Take = made.take) -> None:
     """Register outputs and end their jobs; ``held``: those that their inputs are kept for.
 
-    Raises CatalogError, DataError or ValueError where one cannot be.
+    Raises CatalogError, DataError or ValueError where one cannot be, and what ``take`` does.
     """
-    done = await _register(conn, over)
+    done = await _register(conn, over, take)
     away: dict[int, list[_Made]] = defaultdict(list)
     for each in over:
         for output in done[each.job]:
@@ -114,7 +119,7 @@ async def finish(conn: Connection, over: Sequence[Finished], held: Collection[in
         await holds.drop(conn, [deliver_holder(job) for job in away if not missing.get(job)])
 
 
-async def _register(conn: Connection, over: Sequence[Finished]) -> dict[int, list[_Made]]:
+async def _register(conn: Connection, over: Sequence[Finished], take: Take) -> dict[int, list[_Made]]:
     """Make the outputs known, each in the dataset that it was made for, where it is; by job, the main one first."""
     wanted: list[tuple[int, asyncpg.Record]] = []
     new: list[Made] = []
@@ -127,7 +132,7 @@ async def _register(conn: Connection, over: Sequence[Finished]) -> dict[int, lis
             new.append(Made(output["id"], each.run["storage_id"], known))
             wanted.append((each.job, output))
     found: dict[int, list[_Made]] = {each.job: [] for each in over}
-    for (job, output), file_id in zip(wanted, await made.take(conn, new), strict=True):
+    for (job, output), file_id in zip(wanted, await take(conn, new), strict=True):
         found[job].append(_Made(output, file_id))
     return found
 

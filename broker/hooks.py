@@ -38,15 +38,18 @@ async def consume(conn: Connection, grown: Mapping[int, Sequence[int]]) -> None:
     """
     await conn.execute(
         """
-        INSERT INTO task_file (task_id, file_id, dataset_id)
-        SELECT t.id, new.file_id, new.dataset_id FROM unnest($1::bigint[], $2::bigint[]) AS new (dataset_id, file_id)
-        JOIN task_input i ON i.dataset_id = new.dataset_id AND i.role = '' JOIN task t ON t.id = i.task_id
-        WHERE NOT t.generated ORDER BY t.id, new.file_id ON CONFLICT DO NOTHING
+        WITH work AS (
+            INSERT INTO task_file (task_id, file_id, dataset_id)
+            SELECT t.id, new.file_id, new.dataset_id
+            FROM unnest($1::bigint[], $2::bigint[]) AS new (dataset_id, file_id)
+            JOIN task_input i ON i.dataset_id = new.dataset_id AND i.role = '' JOIN task t ON t.id = i.task_id
+            WHERE NOT t.generated ORDER BY t.id, new.file_id ON CONFLICT DO NOTHING
+        )
+        SELECT pg_notify('prodchain_work', 'generate')
         """,
         [dataset_id for dataset_id, file_ids in grown.items() for _ in file_ids],
         [file_id for file_ids in grown.values() for file_id in file_ids],
     )
-    await wake(conn, "generate")
 
 
 async def closed(conn: Connection, dataset_id: int) -> None:

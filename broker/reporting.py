@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence, Set
-from typing import Generic, TypeVar
+from typing import Generic, TypeAlias, TypeVar
 
 import asyncpg
 import msgspec
@@ -18,6 +18,10 @@ from .reports import FINAL, Report
 
 BATCH = 2000
 """Updates in one transaction."""
+AT_ONCE = 2
+"""Batches of a kind, so that the database works while a commit or a lock is waited for."""
+FEW = 8
+"""Fewer that wait are the next batch, rather than another one at once."""
 REPORTING = 1024
 """Calls that are served at once: twice as many as ask for work, as what is done comes before what is to do."""
 KNOWN = 500_000
@@ -42,20 +46,25 @@ class _Waiting(Generic[_Told, _Answer]):
         self.answer: asyncio.Future[_Answer] = asyncio.get_running_loop().create_future()
 
 
-class _Line(Generic[_Told, _Answer]):
-    """News of one kind, applied batch by batch."""
+_Apply: TypeAlias = Callable[[Connection, list[_Told], bool], Awaitable[list[_Answer]]]
+"""Takes a batch, and whether to be careful (reports.apply)."""
 
-    def __init__(self, pool: Pool, apply: Callable[[Connection, list[_Told]], Awaitable[list[_Answer]]]) -> None:
+
+class _Line(Generic[_Told, _Answer]):
+    """News of one kind, applied batch by batch, several at once; where one fails, one by one, and carefully."""
+
+    def __init__(self, pool: Pool, apply: _Apply[_Told, _Answer]) -> None:
         self._pool = pool
         self._apply_all = apply
         self._waiting: list[_Waiting[_Told, _Answer]] = []
-        self._serving: asyncio.Task[None] | None = None
+        self._serving: list[asyncio.Task[None]] = []
 
     def put(self, told: _Told, updates: int) -> "asyncio.Future[_Answer]":
         waiting = _Waiting[_Told, _Answer](told, updates)
         self._waiting.append(waiting)
-        if self._serving is None or self._serving.done():
-            self._serving = asyncio.get_running_loop().create_task(self._serve())
+        self._serving = [task for task in self._serving if not task.done()]
+        if not self._serving or (len(self._waiting) >= FEW and len(self._serving) < AT_ONCE):
+            self._serving.append(asyncio.get_running_loop().create_task(self._serve()))
         return waiting.answer
 
     async def _serve(self) -> None:
@@ -81,9 +90,9 @@ class _Line(Generic[_Told, _Answer]):
         batch, self._waiting = self._waiting[:number], self._waiting[number:]
         return batch
 
-    async def _apply(self, batch: Sequence[_Waiting[_Told, _Answer]]) -> list[_Answer]:
+    async def _apply(self, batch: Sequence[_Waiting[_Told, _Answer]], careful: bool = False) -> list[_Answer]:
         async with connection(self._pool) as conn:
-            return await self._apply_all(conn, [each.told for each in batch])
+            return await self._apply_all(conn, [each.told for each in batch], careful)
 
     async def _alone(self, batch: Sequence[_Waiting[_Told, _Answer]], error: Exception) -> None:
         """What went wrong may be the matter of one of them."""
@@ -91,9 +100,11 @@ class _Line(Generic[_Told, _Answer]):
             if each.answer.done():
                 continue
             try:
-                if len(batch) == 1 or isinstance(error, AWAY):
+                if isinstance(error, AWAY):
                     raise error
-                [answer] = await self._apply([each])
+                [answer] = await self._apply([each], careful=True)
+            except asyncpg.DeadlockDetectedError:
+                self._waiting.append(each)
             except Exception as its_own:
                 each.answer.set_exception(its_own)
             else:
@@ -112,7 +123,7 @@ class Reports:
         self._pilots = pilots
         self._beats = _Line(pool, self._keep)
         self._on_the_way = _Line(pool, self._apply)
-        self._over = _Line(pool, self._apply)
+        self._over = _Line(pool, self._end)
         self._said: dict[int, tuple[int, str, str]] = {}
         """By job: the queue, pilot and state of the last news that were answered with: go on."""
         self._calls = 0
@@ -168,15 +179,18 @@ class Reports:
         self._pilots.heard(free, free=True)
         return answers
 
-    async def _keep(self, conn: Connection, beats: list[list[int]]) -> list[Set[int]]:
+    async def _keep(self, conn: Connection, beats: list[list[int]], _: bool) -> list[Set[int]]:
         gone = await leases.keep(conn, [job for jobs in beats for job in jobs], self._lease_s)
         for job in gone:
             self._said.pop(job, None)
         return [gone] * len(beats)
 
-    async def _apply(self, conn: Connection, told: list[Report]) -> list[Answers]:
+    async def _end(self, conn: Connection, told: list[Report], careful: bool) -> list[Answers]:
         async with conn.transaction():
-            answers = await reports.apply(conn, told, self._lease_s)
+            return await self._apply(conn, told, careful)
+
+    async def _apply(self, conn: Connection, told: list[Report], careful: bool) -> list[Answers]:
+        answers = await reports.apply(conn, told, self._lease_s, careful=careful)
         if len(self._said) > KNOWN:
             self._said.clear()
         for report, answer in zip(told, answers, strict=True):

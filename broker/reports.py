@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import asyncpg
 
-from prodchain.catalog import holds
+from prodchain.catalog import holds, made
 from prodchain.catalog.errors import CatalogError
 from prodchain.pilot_agent.messages import Answer, Answers, Update, Updates
 
@@ -95,8 +95,14 @@ def refuse(news: Updates) -> None:
             )
 
 
-async def apply(conn: Connection, reports: Sequence[Report], lease_s: float) -> list[Answers]:
-    """Apply news in one transaction of the caller; the answers are in the order of the reports and their updates."""
+async def apply(
+    conn: Connection, reports: Sequence[Report], lease_s: float, *, careful: bool = False
+) -> list[Answers]:
+    """Apply news in one transaction of the caller; the answers are in the order of the reports and their updates.
+
+    What is only on the way needs no transaction: each statement may be repeated. Where an output cannot be
+    registered the error is raised; if ``careful``, which takes its time, only its own job fails.
+    """
     answers: dict[tuple[int, int], Answer] = {}
     for wave in _waves(reports):
         known = [item for item in wave if 0 < item.update.job <= LARGEST_JOB]
@@ -107,7 +113,7 @@ async def apply(conn: Connection, reports: Sequence[Report], lease_s: float) -> 
         if on_the_way:
             answers |= await _progress(conn, on_the_way, lease_s)
         if final:
-            answers |= await _end(conn, final)
+            answers |= await _end(conn, final, careful)
     return [
         Answers([answers[number, place] for place in range(len(report.news.updates))])
         for number, report in enumerate(reports)
@@ -180,7 +186,7 @@ async def _keep_logs(conn: Connection, items: Sequence[_Item]) -> None:
         )
 
 
-async def _end(conn: Connection, items: Sequence[_Item]) -> dict[tuple[int, int], Answer]:
+async def _end(conn: Connection, items: Sequence[_Item], careful: bool) -> dict[tuple[int, int], Answer]:
     jobs = sorted(item.update.job for item in items)
     # Before the jobs' rows; of all that draws on jobs, nothing else has one that is with a pilot.
     holders = set(await holds.lock(conn, [release_holder(job) for job in jobs]))
@@ -195,7 +201,7 @@ async def _end(conn: Connection, items: Sequence[_Item]) -> dict[tuple[int, int]
         else:
             open_.append(item)
     await _keep_logs(conn, open_)
-    problems = await _finish(conn, [item for item in open_ if item.update.state == "finished"], runs, held)
+    problems = await _finish(conn, [item for item in open_ if item.update.state == "finished"], runs, held, careful)
     for item in open_:
         problem = problems.get(item.update.job, "")
         if item.update.state == "finished" and not problem:
@@ -209,9 +215,9 @@ async def _end(conn: Connection, items: Sequence[_Item]) -> dict[tuple[int, int]
 
 
 async def _finish(
-    conn: Connection, items: Sequence[_Item], runs: Mapping[int, asyncpg.Record], held: Set[int]
+    conn: Connection, items: Sequence[_Item], runs: Mapping[int, asyncpg.Record], held: Set[int], careful: bool
 ) -> dict[int, str]:
-    """Register outputs; by job, why the catalog refuses some: repeating such a report would not help."""
+    """Register outputs; by job, what is wrong with a report, or why the catalog refuses it: no use to repeat it."""
     problems = {}
     good = []
     outputs = await outputs_of(conn, {runs[item.update.job]["task_id"] for item in items}) if items else {}
@@ -221,15 +227,12 @@ async def _finish(
             problems[item.update.job] = problem
         else:
             good.append(Finished(run, outputs[run["task_id"]], f"pilot:{item.pilot}", item.update))
-    if not good:
-        return problems
-    try:
-        async with conn.transaction():
-            await finish(conn, good, held & {each.job for each in good})
-    except (CatalogError, asyncpg.DataError, ValueError) as error:
-        if len(good) == 1:
-            return problems | {good[0].job: storable(str(error))[:ERROR_LIMIT]}
-        for item in items:  # one of them is bad: the others must not suffer
-            if item.update.job not in problems:
-                problems |= await _finish(conn, [item], runs, held)
+    if good and not careful:
+        await finish(conn, good, held & {each.job for each in good})
+    for each in good if careful else ():
+        try:
+            async with conn.transaction():
+                await finish(conn, [each], held & {each.job}, made.take_known)
+        except (CatalogError, asyncpg.DataError, ValueError) as error:
+            problems[each.job] = storable(str(error))[:ERROR_LIMIT]
     return problems

@@ -8,8 +8,6 @@ from collections import defaultdict
 from collections.abc import Sequence
 from typing import NamedTuple
 
-import asyncpg
-
 from . import datasets, files, hooks, replicas, subscriptions
 from .connection import Connection
 from .files import NewFile
@@ -52,27 +50,36 @@ class Made(NamedTuple):
     file: NewFile
 
 
-class _LongWay(Exception):
-    """A dataset does not just take any file."""
-
-
 async def take(conn: Connection, made: Sequence[Made]) -> list[int]:
-    """The ids of the files in order. Those that are known already, or whose datasets are not open, go the long way.
+    """The ids of the files in order; those whose datasets do not take any file go the long way.
 
-    Raises what ``files.register`` and ``datasets.fill`` do.
+    Raises UniqueViolationError where one is known already (``take_known``), and what that raises.
     """
+    if not await datasets.lock_open(conn, {each.dataset_id for each in made}):
+        return await take_known(conn, made)
+    ids = await _make(conn, made)
     members: dict[int, list[int]] = defaultdict(list)
-    try:
-        async with conn.transaction():
-            if not await datasets.lock_open(conn, {each.dataset_id for each in made}):
-                raise _LongWay
-            ids = await _make(conn, made)
-    except (_LongWay, asyncpg.UniqueViolationError):
-        return await _go_the_long_way(conn, made)
     for each, file_id in zip(made, ids, strict=True):
         members[each.dataset_id].append(file_id)
     await subscriptions.follow(conn, members)
     await hooks.tell_files_added(conn, members)
+    return ids
+
+
+async def take_known(conn: Connection, made: Sequence[Made]) -> list[int]:
+    """The same, one step after the other, of files that may be known already.
+
+    Raises what ``files.register`` and ``datasets.fill`` do.
+    """
+    ids = await files.register(conn, [each.file for each in made])
+    members: dict[int, list[int]] = defaultdict(list)
+    here: dict[int, list[int]] = defaultdict(list)
+    for each, file_id in zip(made, ids, strict=True):
+        members[each.dataset_id].append(file_id)
+        here[each.storage_id].append(file_id)
+    await datasets.fill(conn, members)
+    for storage in sorted(here):
+        await replicas.arrive(conn, storage, here[storage])
     return ids
 
 
@@ -93,16 +100,3 @@ async def _make(conn: Connection, made: Sequence[Made]) -> list[int]:
     )
     ids = {row["place"]: row["id"] for row in found}
     return [ids[rank] for _, rank in sorted((place, rank) for rank, place in enumerate(places, 1))]
-
-
-async def _go_the_long_way(conn: Connection, made: Sequence[Made]) -> list[int]:
-    ids = await files.register(conn, [each.file for each in made])
-    members: dict[int, list[int]] = defaultdict(list)
-    here: dict[int, list[int]] = defaultdict(list)
-    for each, file_id in zip(made, ids, strict=True):
-        members[each.dataset_id].append(file_id)
-        here[each.storage_id].append(file_id)
-    await datasets.fill(conn, members)
-    for storage in sorted(here):
-        await replicas.arrive(conn, storage, here[storage])
-    return ids

@@ -185,12 +185,12 @@ async def test_a_batch_that_met_another_servers_in_a_deadlock_is_applied_once_mo
     [(pilot, spec)] = await running(world, 1)
     apply, tries = reporting.reports.apply, 0
 
-    async def meets(*values: Any) -> list[Answers]:
+    async def meets(*values: Any, **named: Any) -> list[Answers]:
         nonlocal tries
         tries += 1
         if tries == 1:
             raise asyncpg.DeadlockDetectedError("deadlock detected")
-        return await apply(*values)
+        return await apply(*values, **named)
 
     monkeypatch.setattr(reporting.reports, "apply", meets)
     [answers] = await reports.report(await queue_of(world), [Updates(pilot, [Update(spec.job, "running")])])
@@ -203,7 +203,7 @@ async def test_reports_are_not_tried_one_by_one_while_the_database_is_away(
 ) -> None:
     tries = 0
 
-    async def away(*_: Any) -> list[Answers]:
+    async def away(*_: Any, **__: Any) -> list[Answers]:
         nonlocal tries
         tries += 1
         raise asyncpg.ConnectionDoesNotExistError("connection was closed")

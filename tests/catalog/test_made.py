@@ -1,5 +1,6 @@
 """New files at the storage where they were made: one statement says what three steps would say."""
 
+import asyncpg
 import pytest
 
 from prodchain.catalog import datasets, files, made, recount, subscriptions
@@ -36,7 +37,10 @@ async def test_files_are_registered_in_their_datasets_and_where_they_are(conn: C
         (each.dataset_id, each.storage_id, file_id) for each, file_id in zip(news, ids, strict=True)
     }
     before = await counters(conn)
-    assert await made.take(conn, news) == ids  # the long way, as they are known
+    with pytest.raises(asyncpg.UniqueViolationError):
+        async with conn.transaction():
+            await made.take(conn, news)
+    assert await made.take_known(conn, news) == ids
     assert await counters(conn) == before
     assert await recount.check(conn) == []
 
@@ -45,12 +49,12 @@ async def test_what_is_known_joins_with_what_is_new(conn: Connection) -> None:
     [here] = await new_storages(conn, "file:a")
     dataset = await new_dataset(conn)
     [known] = await files.register(conn, [new_file(1)])
-    ids = await made.take(conn, [Made(dataset, here, new_file(n)) for n in (1, 2)])
+    ids = await made.take_known(conn, [Made(dataset, here, new_file(n)) for n in (1, 2)])
     assert ids[0] == known
     assert await conn.fetchval("SELECT files FROM dataset_replica") == 2
     assert await recount.check(conn) == []
     with pytest.raises(FileConflict):
-        await made.take(conn, [Made(dataset, here, new_file(n, b"other")) for n in (2, 3)])
+        await made.take_known(conn, [Made(dataset, here, new_file(n, b"other")) for n in (2, 3)])
 
 
 async def test_who_wishes_for_the_dataset_elsewhere_gets_the_files(conn: Connection) -> None:
