@@ -26,6 +26,9 @@ DATABASE = "prodchain"
 START_S = 300.0
 """Seconds; recovery after a crash may need most of them, a usual start needs 0.2."""
 
+WAL_MB = 4096
+"""Journal between two checkpoints, where the disk has room: each page is written in full the first time after one."""
+
 
 def data_folder(home: Path) -> Path:
     return home / "postgres"
@@ -117,9 +120,11 @@ def initialise(place: places.Place, found: Path) -> None:
     unfinished = place.base / "cluster.new"
     shutil.rmtree(unfinished, ignore_errors=True)
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2**20
+    free = shutil.disk_usage(place.base).free // 2**20
     settings = {
         "shared_buffers": f"{max(32, min(memory // 8, 4096))}MB",
         "max_connections": "100",
+        "max_wal_size": f"{max(1024, min(free // 10, WAL_MB))}MB",
         "fsync": "on",
         "timezone": "UTC",
         "log_timezone": "UTC",
