@@ -18,6 +18,8 @@ import uuid
 from contextlib import suppress
 from typing import Any, NamedTuple
 
+import asyncpg
+
 from prodchain.broker import reports
 from prodchain.broker.database import BY_INDEX, connect
 from prodchain.broker.matching.dispatcher import Dispatcher
@@ -236,16 +238,19 @@ async def straight(park: Farm, jobs: int) -> float:
 
 
 class _Only:
-    """A pool of one connection, which is never given back."""
+    """A pool of one connection: who asks while it is out is told that there is none."""
 
     def __init__(self, conn: Any) -> None:
-        self._conn = conn
+        self._conn: Any = conn
 
     async def acquire(self, *, timeout: float) -> Any:  # noqa: ASYNC109 - as the pool's
-        return self._conn
+        if self._conn is None:
+            raise asyncpg.InterfaceError("there is one connection only")
+        conn, self._conn = self._conn, None
+        return conn
 
     async def release(self, conn: Any) -> None:
-        return None
+        self._conn = conn
 
 
 async def heartbeats(found: dict[str, Any], park: Farm, server: Server, sizes: Sizes) -> None:

@@ -24,6 +24,8 @@ from .standing import Current, join
 BATCH = 256
 SMALL = 16
 """Whatever comes up to this is one batch; of more, half: the others are answered while the database writes these."""
+WOKEN = 32
+"""Of the parked ones, in a batch: most news are of a few jobs, and who gets one need not wait for all others."""
 ASKING = 512
 """Requests that are not parked, at once: who comes then is served sooner by coming again."""
 MAX_WAIT_S = 60.0
@@ -97,9 +99,8 @@ class _Desk:
     def take(self) -> list[_Wish]:
         """The next batch: who asks, and who was not tried since the last news, unless nothing is left of these."""
         due: list[_Wish] = []
-        room = max(BATCH - len(self.asking), BATCH // 2)
         for wish, tried in self.parked.items():
-            if tried == self.news or self.spent == self.news or len(due) == room:
+            if tried == self.news or self.spent == self.news or len(due) == WOKEN:
                 break
             due.append(wish)
         for wish in due:

@@ -12,7 +12,7 @@ import pytest
 from prodchain.broker import jobs, sharefile, shares
 from prodchain.broker.errors import BadRequest, Busy
 from prodchain.broker.matching import statements
-from prodchain.broker.matching.dispatcher import BATCH, Dispatcher, Given, _Desk, _Wish
+from prodchain.broker.matching.dispatcher import BATCH, WOKEN, Dispatcher, Given, _Desk, _Wish
 from prodchain.broker.matching.heads import Heads
 from prodchain.broker.matching.statements import HEADS
 from prodchain.pilot_agent.messages import Acquire
@@ -400,7 +400,7 @@ async def test_what_changes_while_the_heads_are_read_is_read_again(world: World)
     assert heads.lanes.spent()
 
 
-async def test_who_asks_is_served_beside_all_the_parked_pilots_that_news_wake() -> None:
+async def test_who_asks_is_served_beside_some_of_the_parked_pilots_that_news_wake() -> None:
     def wish(name: str) -> _Wish:
         return _Wish(ask(name), (name, "1"), asyncio.get_running_loop().create_future())
 
@@ -409,8 +409,24 @@ async def test_who_asks_is_served_beside_all_the_parked_pilots_that_news_wake() 
     desk.ready()
     batch = desk.take()
     assert batch[-2:] == first
-    assert len(batch) == BATCH
+    assert len(batch) == WOKEN + 2
     assert not desk.asking
+
+
+async def test_one_job_that_becomes_ready_is_not_matched_with_all_that_are_parked(world: World) -> None:
+    queue = await fill(world, 0)
+    await told(world.dispatcher)
+    parked = [asyncio.create_task(world.dispatcher.acquire(queue, ask(f"p{n}", wait_s=50))) for n in range(3 * WOKEN)]
+    desk = world.dispatcher._desk(queue)
+    await until(lambda: len(desk.parked) == len(parked))
+    await fill(world, 1)
+    await until(lambda: len(desk.parked) < len(parked))
+    await until(lambda: desk.spent == desk.news)
+    tried_again = [tried for tried in desk.parked.values() if tried == desk.news]
+    assert 0 < len(tried_again) < 2 * WOKEN
+    await world.dispatcher.stop()
+    answers = await asyncio.gather(*parked)
+    assert sum(len(answer.jobs) for answer in answers) == await world.value("SELECT count(*) FROM lease") > 0
 
 
 async def test_more_requests_than_are_served_are_refused_and_parked_pilots_do_not_count(
