@@ -15,6 +15,8 @@ DEPTH = 256
 """Heads of a lane that is given from."""
 LOW = 16
 """With fewer heads left, the lane is read again before it runs out."""
+SPREAD = 40503
+"""Makes the parts of several servers independent of any order in jobs' numbers (those of a lane may all be even)."""
 AGE_S = 60.0
 """After that time all lanes are read again, whatever was told."""
 
@@ -107,5 +109,5 @@ class Heads:
             self.doubtful.add((lane.share, lane.requirement))
         elif self._parts == 1:
             return lane
-        heads.sort(key=lambda head: (-head[0], head[1] % self._parts != self._part))
+        heads.sort(key=lambda head: (-head[0], (head[1] * SPREAD >> 16) % self._parts != self._part))
         return replace(lane, heads=tuple(heads))

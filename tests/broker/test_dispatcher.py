@@ -387,6 +387,28 @@ async def test_a_job_that_another_transaction_had_locked_goes_to_a_parked_pilot_
     assert (await parked).jobs
 
 
+@pytest.mark.parametrize("step", [1, 2, 120])
+async def test_two_servers_begin_at_different_jobs_of_a_lane_whatever_its_numbers_have_in_common(
+    world: World, step: int
+) -> None:
+    queue = await fill(world, 0)
+    await world.pool.execute(
+        "INSERT INTO ready (job_id, queue_id, share_id, requirement_id, priority)"
+        " SELECT $2 * n, $1, 1, 1, 0 FROM generate_series(1, 256) AS n",
+        queue,
+        step,
+    )
+    first: list[set[int]] = []
+    for part in range(2):
+        heads = Heads()
+        heads.divide(part, 2)
+        async with world.pool.acquire() as conn:
+            await heads.refresh(conn, queue, trusted=True, wanted=256)
+        [lane] = heads.lanes.lanes()
+        first.append({job for _, job in lane.heads[:100]})
+    assert first[0].isdisjoint(first[1])
+
+
 async def test_what_changes_while_the_heads_are_read_is_read_again(world: World) -> None:
     queue = await fill(world, 2)
     heads = Heads()
