@@ -14,9 +14,9 @@ from .match import GIVERS, Fraction, Lane, use_by_share
 from .shares import Share, Turns, of_analysis
 
 READ_S = 1.0
-"""How old shares, queues and the use of slots may be; what this server gives out counts at once."""
+"""After that time all is read anew; what this server gives out counts at once."""
 LATE_S = 2 * READ_S
-"""Older ones are not gone by: a batch waits for new ones."""
+"""Older than that nothing is gone by: a batch waits for the reading."""
 
 USE = f"""
     SELECT share_id, queue_id, sum(cores)::int AS cores, sum(jobs)::int AS jobs FROM job_count
