@@ -17,7 +17,7 @@ async def test_what_is_given_while_the_standing_is_read_counts_in_it(world: Worl
         current._read_at -= READ_S  # a second has gone by
         assert await current.of(conn, queue) is first
         assert current._reading is not None
-        while current._since:  # until it begins
+        while current._since:  # noqa: ASYNC110 - until it begins, which nobody tells
             await asyncio.sleep(0)
         current.give(queue, 1, 4)
         await current._reading
