@@ -41,7 +41,8 @@ CAPACITY = 64
 """Pilots without a pause that a server works to capacity for."""
 PILOTS = 20 * CAPACITY
 PROBES, SLOW = 8, 100
-JOBS = 200_000
+JOBS = 800_000
+"""A third of them fits no pilot; the others last for more than the minute."""
 
 
 async def slow(server: Server, token: str, number: int) -> None:
@@ -69,10 +70,11 @@ async def probe(server: Server, token: str, number: int, took_s: list[float]) ->
         for call in range(1_000_000):
             start = time.monotonic()
             try:
-                await caller.post("/api/pilot/acquire", ask(f"probe-{number}-{call}"))
+                answer = await caller.post("/api/pilot/acquire", ask(f"probe-{number}-{call}"))
             except RuntimeError:  # refused
                 await asyncio.sleep(0.2)
             else:
+                assert answer["jobs"], "the queue ran dry"
                 took_s.append(time.monotonic() - start)
     finally:
         caller.close()
@@ -86,7 +88,10 @@ async def beside(others: list[Coroutine[Any, Any, None]]) -> AsyncIterator[None]
     finally:
         for task in tasks:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        ended = await asyncio.gather(*tasks, return_exceptions=True)
+    for error in ended:
+        if isinstance(error, Exception):
+            raise error
 
 
 async def work(park: Farm, server: Server, jobs: list[tuple[int, str]]) -> None:
