@@ -227,9 +227,11 @@ async def _finish(
             problems[item.update.job] = problem
         else:
             good.append(Finished(run, outputs[run["task_id"]], f"pilot:{item.pilot}", item.update))
-    if good and not careful:
-        await finish(conn, good, held & {each.job for each in good})
-    for each in good if careful else ():
+    if not careful:
+        if good:
+            await finish(conn, good, held & {each.job for each in good})
+        return problems
+    for each in good:
         try:
             async with conn.transaction():
                 await finish(conn, [each], held & {each.job}, made.take_known)
