@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from . import datasets, files, hooks, replicas, subscriptions
 from .connection import Connection
+from .errors import DatasetConflict
 from .files import NewFile
 
 MAKE = """
@@ -51,12 +52,17 @@ class Made(NamedTuple):
 
 
 async def take(conn: Connection, made: Sequence[Made]) -> list[int]:
-    """The ids of the files in order; those whose datasets do not take any file go the long way.
+    """The ids of the files in order.
 
-    Raises UniqueViolationError where one is known already (``take_known``), and what that raises.
+    Raises UniqueViolationError where one is known already, and DatasetConflict where a dataset does not take just any
+    file: then the transaction is over, as ``take_known`` locks files before datasets.
     """
     if not await datasets.lock_open(conn, {each.dataset_id for each in made}):
-        return await take_known(conn, made)
+        raise DatasetConflict(
+            f"the dataset of {made[0].file.did}, or of one registered with it, does not take just any file",
+            object=str(made[0].file.did),
+            hint="register them one after the other",
+        )
     ids = await _make(conn, made)
     members: dict[int, list[int]] = defaultdict(list)
     for each, file_id in zip(made, ids, strict=True):
@@ -67,7 +73,7 @@ async def take(conn: Connection, made: Sequence[Made]) -> list[int]:
 
 
 async def take_known(conn: Connection, made: Sequence[Made]) -> list[int]:
-    """The same, one step after the other, of files that may be known already.
+    """The same, one step after the other, of files that may be known already, in datasets that may be closed.
 
     Raises what ``files.register`` and ``datasets.fill`` do.
     """
