@@ -17,13 +17,12 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
-from itertools import count
 from pathlib import Path
 
 import httpx
 
 from prodchain.broker import requirements, sharefile, shares, sitefile, sites, submission, tokens, watching
-from prodchain.broker.agents import FOLD_S, IDLE_S
+from prodchain.broker.agents import IDLE_S
 from prodchain.broker.database import Pool, connect
 from prodchain.broker.migrate import migrate
 from prodchain.broker.models import TokenKind
@@ -287,12 +286,10 @@ def request(number: int, **changes: object) -> TaskRequest:
 
 async def fold(pool: Pool) -> None:
     """What the agents do with counters, as often as they do it."""
-    for second in count(1):
+    while True:
         await asyncio.sleep(IDLE_S)
         async with pool.acquire() as conn, conn.transaction():
             await watching.fold(conn)
-            if second % FOLD_S == 0:
-                await watching.fold_work(conn)
 
 
 @asynccontextmanager

@@ -89,7 +89,6 @@ class Agents:
             group.create_task(self._loop("throttle", self._once(throttling.throttle), THROTTLE_S))
             group.create_task(self._loop("fold", self._once(watching.fold)))
             group.create_task(self._loop("forget", self._once(self._forget), FORGET_S))
-            group.create_task(self._loop("fold work", self._once(watching.fold_work), FOLD_S))
             group.create_task(self._loop("end wishes", self._each(withdrawals.expired, withdrawals.expire)))
             group.create_task(self._loop("queue", self._each(slices.wishes, slices.advance)))
             group.create_task(self._loop("fill versions", self._each(slices.versions, slices.fill)))

@@ -401,6 +401,9 @@ class JobMove(SQLModel, table=True):
     cores: int
     events: int = Field(sa_type=BigInteger)
     jobs: int
+    day: date | None = None
+    core_s: int | None = Field(default=None, sa_type=BigInteger)
+    """What they used, if they were with pilots before."""
 
 
 class Event(SQLModel, table=True):
@@ -508,15 +511,18 @@ class Token(SQLModel, table=True):
     expires_at: datetime = Field(sa_column=time_column())
 
 
-class WorkDone(SQLModel, table=True):
-    """Changes of what was used, by day: slots' time of runs that ended, whatever their end (an agent folds them)."""
+class WorkSum(SQLModel, table=True):
+    """What was used, by day: slots' time of runs that ended, whatever their end; what moved since is in JobMove."""
 
-    __tablename__ = "work_done"
+    __tablename__ = "work_sum"
     __table_args__ = (
-        Index("work_done_owner", "owner", "day"),
-        Index("work_done_group", "group_name", "day"),
-        Index("work_done_day", "day"),
-        Index("work_done_new", "id", postgresql_where=text("NOT folded")),
+        UniqueConstraint(
+            *("day", "owner", "group_name", "share_id", "queue_id", "state"),
+            name="work_sum_key",
+            postgresql_nulls_not_distinct=True,
+        ),
+        Index("work_sum_owner", "owner", "day"),
+        Index("work_sum_group", "group_name", "day"),
     )
 
     id: int | None = Field(default=None, sa_column=big_key())
@@ -527,9 +533,8 @@ class WorkDone(SQLModel, table=True):
     queue_id: int | None = Field(default=None, sa_column=Column(SmallInteger))
     state: str
     """How the jobs ended."""
-    jobs: int
-    core_s: int = Field(sa_column=Column(BigInteger, nullable=False))
-    folded: bool = Field(default=False, sa_column_kwargs={"server_default": "false"})
+    jobs: int = Field(sa_type=BigInteger)
+    core_s: int = Field(sa_type=BigInteger)
 
 
 class RunEnd(SQLModel, table=True):

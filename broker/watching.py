@@ -138,6 +138,13 @@ async def fold(conn: Connection) -> int:
             UNION ALL
             SELECT task_id, old_queue_id, old_share_id, before, -jobs, -old_cores, -old_events FROM moved
             WHERE before IS NOT NULL
+        ), used AS (
+            INSERT INTO work_sum AS s (day, owner, group_name, share_id, queue_id, state, jobs, core_s)
+            SELECT m.day, t.owner, t.group_name, m.share_id, m.queue_id, m.state, sum(m.jobs), sum(m.core_s)
+            FROM moved m JOIN task t ON t.id = m.task_id WHERE m.core_s IS NOT NULL
+            GROUP BY m.day, t.owner, t.group_name, m.share_id, m.queue_id, m.state
+            ON CONFLICT (day, owner, group_name, share_id, queue_id, state) DO UPDATE SET
+                jobs = s.jobs + excluded.jobs, core_s = s.core_s + excluded.core_s
         ), added AS (
             INSERT INTO job_sum AS s (task_id, queue_id, share_id, state, jobs, cores, events)
             SELECT task_id, queue_id, share_id, state, sum(jobs), sum(cores), sum(events) FROM change
@@ -153,25 +160,3 @@ async def fold(conn: Connection) -> int:
     await conn.execute("DELETE FROM job_sum WHERE id = ANY($1)", found["empty"])
     moved: int = found["moved"]
     return moved // FOLD_ROWS
-
-
-async def fold_work(conn: Connection) -> int:
-    """Sum up what was used, for the days, people, shares and queues of which there is something new."""
-    if not await conn.fetchval("SELECT pg_try_advisory_xact_lock(hashtext('prodchain fold work'))"):
-        return 0
-    await conn.execute(
-        """
-        WITH new AS (
-            SELECT DISTINCT day, owner, group_name, share_id, queue_id, state FROM work_done WHERE NOT folded
-        ), old AS (
-            DELETE FROM work_done w USING new n
-            WHERE (w.owner, w.day, w.group_name, w.state) = (n.owner, n.day, n.group_name, n.state)
-              AND w.share_id IS NOT DISTINCT FROM n.share_id AND w.queue_id IS NOT DISTINCT FROM n.queue_id
-            RETURNING w.*
-        )
-        INSERT INTO work_done (day, owner, group_name, share_id, queue_id, state, jobs, core_s, folded)
-        SELECT day, owner, group_name, share_id, queue_id, state, sum(jobs), sum(core_s), true
-        FROM old GROUP BY day, owner, group_name, share_id, queue_id, state
-        """
-    )
-    return 0

@@ -20,7 +20,6 @@ from prodchain.broker import (
     task_changes,
     throttling,
     watchdogs,
-    watching,
     why,
     workquotas,
 )
@@ -243,7 +242,6 @@ class FullPlay(Play):
         for dog in rebrokerage.WATCHDOGS:
             await inside(pool, rebrokerage.look, settings, dog)
         await inside(pool, throttling.throttle)
-        await inside(pool, watching.fold_work)
         await pool.execute("UPDATE queue_health SET next_at = now() WHERE next_at IS NOT NULL AND $1", n % 2 == 0)
 
     async def stuck(self, n: int) -> None:

@@ -162,3 +162,21 @@ async def test_what_groups_made_is_on_their_accounts_afterwards(postgres_url: st
         assert await recount.check(conn) == []
         assert [row[0] for row in await conn.fetch("SELECT throttled_by FROM task ORDER BY id")] == ["work", ""]
         await conn.close()
+
+
+async def test_what_was_used_before_counters_moved_together_is_still_known(postgres_url: str) -> None:
+    async with earlier(postgres_url, "0008") as url:
+        conn = await asyncpg.connect(url)
+        await conn.execute("""
+            INSERT INTO work_done (day, owner, group_name, state, jobs, core_s, folded) VALUES
+                ('2026-11-01', 'ada', '', 'finished', 5, 50, true),
+                ('2026-11-01', 'ada', '', 'finished', 2, 20, false),
+                ('2026-11-01', 'ada', '', 'failed', 1, 3, false)
+        """)
+        await conn.close()
+        await migrate(url)
+
+        conn = await asyncpg.connect(url)
+        used = await conn.fetch("SELECT owner, state, jobs, core_s FROM work_done ORDER BY state")
+        assert [tuple(row) for row in used] == [("ada", "failed", 1, 3), ("ada", "finished", 7, 70)]
+        await conn.close()

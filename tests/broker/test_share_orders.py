@@ -93,12 +93,12 @@ async def test_the_list_shows_what_is_used_waits_and_was_used_and_folding_change
     for queue in ("A-BATCH", "B-BATCH", "A-BATCH"):
         assert await world.run_one(queue) is not None
     await world.acquire("A-BATCH")
-    await world.pool.execute("UPDATE work_done SET core_s = 1800")
+    await world.pool.execute("UPDATE job_move SET core_s = 1800 WHERE core_s IS NOT NULL")
     before = await listed(world)
     for _ in range(2):
-        await inside(world.pool, watching.fold_work)
+        await inside(world.pool, watching.fold)
         assert await listed(world) == before
-    assert await world.value("SELECT count(*) FROM work_done WHERE NOT folded") == 0
+    assert await world.value("SELECT count(*) FROM job_move") == 0
     tops = [share for share in before.values() if share["parent"] is None]
     assert [sum(share[key] for share in tops) for key in ("waiting", "cores", "core_hours")] == [8, 1, 1.5]
     for key in ("cores", "waiting", "core_hours"):
