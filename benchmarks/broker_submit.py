@@ -28,8 +28,8 @@ WITH made AS (
            'work to do'
     FROM job WHERE task_id = $1 AND number > $3 AND number <= $4 RETURNING id
 ), told AS (
-    INSERT INTO event (task_id, job_id, state, actor, reason)
-    SELECT $2, id, 'defined', 'generation', 'work to do' FROM made
+    INSERT INTO mass_event (task_id, jobs, state, actor, reason)
+    SELECT $2, range_agg(int8range(id, id, '[]')), 'defined', 'generation', 'work to do' FROM made GROUP BY id / 10000
 )
 INSERT INTO unplaced (job_id, task_id) SELECT id, $2 FROM made
 """
@@ -41,11 +41,13 @@ WITH placed AS (
       AND n.task_id = $2 AND n.number = o.number AND n.attempt = o.attempt
     RETURNING n.id, n.queue_id, n.share_id, n.requirement_id, n.priority, n.actor, n.reason, n.assignment_id
 ), assigned AS (
-    INSERT INTO event (task_id, job_id, before, state, actor, reason)
-    SELECT $2, p.id, 'defined', 'assigned', p.actor, a.reason FROM placed p JOIN assignment a ON a.id = assignment_id
+    INSERT INTO mass_event (task_id, jobs, before, state, actor, reason)
+    SELECT $2, range_agg(int8range(p.id, p.id, '[]')), 'defined', 'assigned', p.actor, a.reason
+    FROM placed p JOIN assignment a ON a.id = p.assignment_id GROUP BY p.actor, a.reason, p.id / 10000
 ), activated AS (
-    INSERT INTO event (task_id, job_id, before, state, actor, reason)
-    SELECT $2, id, 'assigned', 'activated', actor, reason FROM placed
+    INSERT INTO mass_event (task_id, jobs, before, state, actor, reason)
+    SELECT $2, range_agg(int8range(id, id, '[]')), 'assigned', 'activated', actor, reason
+    FROM placed GROUP BY actor, reason, id / 10000
 ), gone AS (
     DELETE FROM unplaced u USING placed p WHERE u.job_id = p.id
 )

@@ -157,7 +157,7 @@ class Farm:
 
     async def settle(self) -> None:
         """As autovacuum and a checkpoint leave it: what a figure shows is not what the filling left over."""
-        for table in ("job", "ready", "job_sum", "job_move", "lease", "pilot", "event"):
+        for table in ("job", "ready", "job_sum", "job_move", "lease", "pilot", "event", "mass_event"):
             await self.pool.execute(f"VACUUM ANALYZE {table}", timeout=1200)
         await self.pool.execute("CHECKPOINT", timeout=600)
 

@@ -9,7 +9,7 @@ MOST = 50
 _ATTEMPTS = """
 SELECT j.id AS job, j.attempt, j.state, q.name AS queue, q.site, j.exit_code, j.error, j.spared,
        j.created_at, j.started_at, j.changed_at, r.memory_mb, r.walltime_s,
-       (SELECT reason FROM event e WHERE e.job_id = j.id ORDER BY e.id LIMIT 1) AS reason
+       (SELECT e.reason FROM events_of(j.id) e ORDER BY e.id LIMIT 1) AS reason
 FROM job o JOIN job j ON (j.task_id, j.number) = (o.task_id, o.number)
 JOIN requirement r ON r.id = j.requirement_id LEFT JOIN queue q ON q.id = j.queue_id
 WHERE o.id = $1 ORDER BY j.attempt DESC LIMIT $2

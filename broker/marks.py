@@ -1,4 +1,4 @@
-"""Where a list by time stopped, as a text that a client sends back unchanged."""
+"""Where a list by time or number stopped, as a text that a client sends back unchanged."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -21,8 +21,22 @@ def read_mark(text: str | None, parts: int) -> tuple[datetime | None, list[str |
     except ValueError:
         when = None
     if when is None or when.tzinfo is None or len(rest) != parts:
-        raise BadRequest("not a mark of this list", object="after", hint="send `next` of the page before, unchanged")
+        raise _wrong()
     return when, list(rest)
+
+
+def numbers(text: str | None, parts: int) -> list[int]:
+    """The numbers of a mark (``12~34``), zeros without one; BadRequest for anything else."""
+    if text is None:
+        return [0] * parts
+    found = text.split("~")
+    if len(found) != parts or not all(each.isdecimal() and int(each) < 2**63 for each in found):
+        raise _wrong()
+    return [int(each) for each in found]
+
+
+def _wrong() -> BadRequest:
+    return BadRequest("not a mark of this list", object="after", hint="send `next` of the page before, unchanged")
 
 
 def part_of(

@@ -27,7 +27,7 @@ from sqlalchemy import (
     UniqueConstraint,
     text,
 )
-from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.dialects.postgresql import INT8MULTIRANGE, JSONB
 from sqlmodel import Field, SQLModel
 
 from prodchain.catalog.models import (
@@ -407,7 +407,7 @@ class JobMove(SQLModel, table=True):
 
 
 class Event(SQLModel, table=True):
-    """One change of state of a task (``job_id`` empty) or job: who, when and why."""
+    """One change of state of a task (``job_id`` empty) or job: who, when and why; of many jobs see MassEvent."""
 
     __table_args__ = (
         Index("event_job", "job_id", "id"),
@@ -424,6 +424,33 @@ class Event(SQLModel, table=True):
     )
     task_id: int = Field(sa_column=Column(BigInteger, nullable=False))
     job_id: int | None = Field(default=None, sa_column=Column(BigInteger))
+    before: str | None = None
+    state: str
+    actor: str
+    reason: str
+
+
+class MassEvent(SQLModel, table=True):
+    """The same change of state of many jobs of a task, a row for them all, in the order of ``id`` with Event.
+
+    The function ``events_of`` has the events of a job of both kinds, ``newest_events`` the last ones of a task.
+    """
+
+    __tablename__ = "mass_event"
+    __table_args__ = (
+        Index("mass_event_jobs", "jobs", postgresql_using="gist"),
+        Index("mass_event_task", "task_id", "id"),
+    )
+
+    id: int | None = Field(
+        default=None, sa_column=Column(BigInteger, primary_key=True, server_default=text("nextval('event_id_seq')"))
+    )
+    at: datetime = Field(
+        default_factory=now,
+        sa_column=Column(DateTime(timezone=True), nullable=False, server_default=text("clock_timestamp()")),
+    )
+    task_id: int = Field(sa_column=Column(BigInteger, nullable=False))
+    jobs: Any = Field(sa_column=Column(INT8MULTIRANGE, nullable=False))
     before: str | None = None
     state: str
     actor: str

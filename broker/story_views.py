@@ -14,7 +14,7 @@ ORDERS = 50
 _OF_TASK = """
 SELECT at, state, before, actor, reason FROM event WHERE task_id = $1 AND job_id IS NULL ORDER BY id DESC LIMIT $2
 """
-_OF_JOB = "SELECT at, state, before, actor, reason FROM event WHERE job_id = $1 ORDER BY id DESC LIMIT $2"
+_OF_JOB = "SELECT at, state, before, actor, reason FROM events_of($1) ORDER BY id DESC LIMIT $2"
 
 
 async def of_task(conn: Connection, task_id: int) -> View:

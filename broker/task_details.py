@@ -33,7 +33,7 @@ WHERE a.task_id = $1 ORDER BY a.id DESC LIMIT $2
 """
 _ENDS = """
 SELECT count(*)::int AS jobs, min(at) AS first, max(at) AS last FROM (
-    SELECT at FROM (SELECT id, at, state, job_id FROM event WHERE task_id = $1 ORDER BY id DESC LIMIT $2) newest
+    SELECT at FROM newest_events($1, $2)
     WHERE state = 'finished' AND job_id IS NOT NULL ORDER BY id DESC LIMIT $3) ends
 """
 

@@ -15,15 +15,16 @@ INPUTS = 5
 """Copies that are drawn of each job."""
 
 _LATEST = """
-SELECT job_id FROM (
-    SELECT id, job_id, state FROM event WHERE task_id = $1 ORDER BY id DESC LIMIT $2) newest
-WHERE job_id IS NOT NULL AND state = ANY($3) GROUP BY job_id ORDER BY max(id) DESC LIMIT $4
+SELECT job_id FROM newest_events($1, $2) WHERE job_id IS NOT NULL AND state = ANY($3)
+GROUP BY job_id ORDER BY max(id) DESC, job_id DESC LIMIT $4
 """
 _JOBS = """
 SELECT j.id AS job, j.number, j.attempt, j.state, q.name AS queue
 FROM job j LEFT JOIN queue q ON q.id = j.queue_id WHERE j.id = ANY($1) ORDER BY j.id
 """
-_STEPS = "SELECT job_id, at, state FROM event WHERE job_id = ANY($1) ORDER BY job_id, id"
+_STEPS = """
+SELECT e.job_id, e.at, e.state FROM unnest($1::bigint[]) AS job CROSS JOIN LATERAL events_of(job) e ORDER BY job, e.id
+"""
 # What was copied before the job was made was not copied for it.
 _COPIES = """
 SELECT j.id AS job_id, x.started_at, x.done_at, f.name, s.name AS source, d.name AS destination

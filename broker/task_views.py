@@ -4,6 +4,7 @@ from typing import Any
 
 from .database import Connection
 from .errors import unknown
+from .marks import numbers
 
 View = dict[str, Any]
 
@@ -97,19 +98,29 @@ def _view(row: View, counts: list[Any]) -> View:
     }
 
 
-_EVENTS = "SELECT id, at, task_id AS task, job_id AS job, before, state, actor, reason FROM event "
-_AFTER = " AND ($2::bigint IS NULL OR id > $2) ORDER BY id LIMIT $3"
-_OF_TASK = _EVENTS + "WHERE task_id = $1" + _AFTER
-_OF_JOB = _EVENTS + "WHERE job_id = $1" + _AFTER
+_FIELDS = "id, at, task_id AS task, job_id AS job, before, state, actor, reason"
+_OF_JOB = f"SELECT {_FIELDS} FROM events_of($1) WHERE id > $2 ORDER BY id LIMIT $3"  # noqa: S608
+# A page may end within an event of many jobs: its jobs have numbers, too.
+_OF_TASK = f"""
+(SELECT {_FIELDS} FROM event WHERE task_id = $1 AND id > $2 ORDER BY id LIMIT $4)
+UNION ALL
+(SELECT {_FIELDS} FROM (
+    SELECT *, generate_series(lower(run), upper(run) - 1) AS job_id FROM (
+        SELECT *, unnest(jobs) AS run FROM mass_event WHERE task_id = $1 AND id >= $2 ORDER BY id) AS runs) AS each
+ WHERE id > $2 OR job_id > $3 LIMIT $4)
+ORDER BY id, job LIMIT $4
+"""  # noqa: S608
 
 
 async def task_story(
-    conn: Connection, task_id: int, *, limit: int = 1000, after: int | None = None
-) -> tuple[list[View], int | None]:
+    conn: Connection, task_id: int, *, limit: int = 1000, after: str | None = None
+) -> tuple[list[View], str | None]:
     """What happened to the task and to its jobs, in order."""
     if not await conn.fetchval("SELECT EXISTS (SELECT FROM task WHERE id = $1)", task_id):
         raise unknown("task", task_id)
-    return await _story(conn, _OF_TASK, task_id, limit, after)
+    rows = await conn.fetch(_OF_TASK, task_id, *numbers(after, 2), limit + 1)
+    last = rows[limit - 1] if len(rows) > limit else None
+    return _page(rows[:limit]), last and f"{last['id']}~{last['job'] or 0}"
 
 
 async def job_story(
@@ -118,15 +129,10 @@ async def job_story(
     """What happened to the job, in order."""
     if not await conn.fetchval("SELECT EXISTS (SELECT FROM job WHERE id = $1)", job_id):
         raise unknown("job", job_id)
-    return await _story(conn, _OF_JOB, job_id, limit, after)
+    rows = await conn.fetch(_OF_JOB, job_id, after or 0, limit + 1)
+    return _page(rows[:limit]), rows[limit - 1]["id"] if len(rows) > limit else None
 
 
-async def _story(
-    conn: Connection, statement: str, key: int, limit: int, after: int | None
-) -> tuple[list[View], int | None]:
-    rows = await conn.fetch(statement, key, after, limit + 1)
-    page = [dict(row) for row in rows[:limit]]
-    following = page[-1]["id"] if len(rows) > limit else None
-    for event in page:
-        del event["id"]  # a page's mark, not part of the story
-    return page, following
+def _page(rows: list[Any]) -> list[View]:
+    """Without the events' own numbers: they are marks of pages, not part of the story."""
+    return [{name: value for name, value in row.items() if name != "id"} for row in rows]

@@ -9,7 +9,7 @@ from ..bunches import Pace
 from ..requests import TaskRequest
 from ..states import TaskState
 from .documents import EventView, Page, SubmittedView, TaskView, TrialView
-from .parameters import AfterId, Id, Limit, Word
+from .parameters import AfterId, AfterMark, Id, Limit, Word
 from .parts import Configured, Document, Read, Write, page, tried
 from .policies import READER, User
 
@@ -61,5 +61,5 @@ async def one(id: Id, conn: Read) -> Document:  # noqa: A002
     summary="What happened to the task and its jobs",
     responses={200: {"model": Page[EventView]}},
 )
-async def story(id: Id, conn: Read, limit: Limit = 1000, after: AfterId = None) -> Document:  # noqa: A002
+async def story(id: Id, conn: Read, limit: Limit = 1000, after: AfterMark = None) -> Document:  # noqa: A002
     return page(await task_views.task_story(conn, id, limit=limit, after=after))

@@ -90,7 +90,7 @@ async def _room(conn: Connection, task: Task) -> tuple[Cure, ...]:
 async def _since(conn: Connection, job: Job) -> datetime:
     """When it came to wait for the brokerage: what was said before was not said of it, or of where it was then."""
     at: datetime | None = await conn.fetchval(
-        "SELECT at FROM event WHERE job_id = $1 AND state = 'defined' ORDER BY id DESC LIMIT 1", job.id
+        "SELECT at FROM events_of($1) WHERE state = 'defined' ORDER BY id DESC LIMIT 1", job.id
     )
     return at or job.created_at
 

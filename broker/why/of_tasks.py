@@ -35,8 +35,7 @@ SELECT DISTINCT ON (state) id, state FROM (
     UNION ALL (SELECT id, state FROM job WHERE task_id = $1 ORDER BY number DESC, attempt DESC LIMIT $3)
     UNION ALL SELECT j.id, j.state FROM (
         (SELECT job_id FROM unplaced WHERE task_id = $1 ORDER BY job_id LIMIT 1)
-        UNION (SELECT job_id FROM (
-            SELECT job_id FROM event WHERE task_id = $1 ORDER BY id DESC LIMIT $4) AS newest)
+        UNION (SELECT job_id FROM newest_events($1, $4))
     ) AS known CROSS JOIN LATERAL (SELECT id, state FROM job WHERE id = known.job_id LIMIT 1) AS j
 ) AS seen WHERE state = ANY($2) ORDER BY state, id
 """

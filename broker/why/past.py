@@ -22,10 +22,10 @@ FRESH = timedelta(seconds=60)
 NOT_KEPT = "its place in the queue then is not on record, nor which pilots called"
 
 _STATE = """
-SELECT at, state, actor, reason FROM event WHERE job_id = $1 AND at <= $2 ORDER BY id DESC LIMIT 1
+SELECT at, state, actor, reason FROM events_of($1) WHERE at <= $2 ORDER BY id DESC LIMIT 1
 """
 _GIVEN = """
-SELECT reason FROM event WHERE job_id = $1 AND state = 'assigned' AND at <= $2 ORDER BY id DESC LIMIT 1
+SELECT reason FROM events_of($1) WHERE state = 'assigned' AND at <= $2 ORDER BY id DESC LIMIT 1
 """
 OF_TASK = """
 SELECT at, state, actor, reason FROM event

@@ -19,11 +19,17 @@ CHANGES = 20_000
 APART = 1000
 """By how much the numbers of events may differ from the order of their times: writers overtake each other."""
 
-_AROUND = "SELECT id, at FROM event WHERE id >= $1 ORDER BY id LIMIT 1"
-_ENDS = "SELECT coalesce(min(id), 0) AS first, coalesce(max(id), 0) AS last FROM event"
+_AROUND = """
+(SELECT id, at FROM event WHERE id >= $1 ORDER BY id LIMIT 1)
+UNION ALL (SELECT id, at FROM mass_event WHERE id >= $1 ORDER BY id LIMIT 1) ORDER BY id LIMIT 1
+"""
+_ENDS = """
+SELECT coalesce(min(id), 0) AS first, coalesce(max(id), 0) AS last FROM (
+    SELECT min(id) AS id FROM event UNION ALL SELECT max(id) FROM event
+    UNION ALL SELECT min(id) FROM mass_event UNION ALL SELECT max(id) FROM mass_event) AS ends
+"""
 _JOBS = """
-WITH seen AS MATERIALIZED (
-    SELECT id, job_id, state FROM event WHERE task_id = $1 AND id <= $2 AND at <= $3 ORDER BY id DESC LIMIT $4)
+WITH seen AS MATERIALIZED (SELECT id, job_id, state FROM newest_events($1, $4, $2, $3))
 SELECT state, count(*)::int AS jobs, min(job_id) AS example, (SELECT count(*) FROM seen)::int AS changes
 FROM (SELECT DISTINCT ON (job_id) job_id, state FROM seen WHERE job_id IS NOT NULL ORDER BY job_id, id DESC) AS last
 GROUP BY state

@@ -28,6 +28,58 @@ CREATE VIEW work_done AS
     SELECT m.day, t.owner, t.group_name, m.share_id, m.queue_id, m.state, m.jobs, m.core_s
     FROM job_move m JOIN task t ON t.id = m.task_id WHERE m.core_s IS NOT NULL;
 
+-- Events of many jobs that differ in nothing but the job are one row, with a number from the same sequence: by their
+-- numbers, the events of both tables are in order.
+CREATE TABLE mass_event (
+    id bigint PRIMARY KEY DEFAULT nextval('event_id_seq'), at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    task_id bigint NOT NULL, jobs int8multirange NOT NULL, before varchar, state varchar NOT NULL,
+    actor varchar NOT NULL, reason varchar NOT NULL
+);
+
+CREATE INDEX mass_event_jobs ON mass_event USING gist (jobs);
+
+CREATE INDEX mass_event_task ON mass_event (task_id, id);
+
+-- A row is of jobs with numbers near each other: the index knows only the first and the last of them, and few rows are
+-- looked at for a job. What failed has a row of its own, for the indexes of failures.
+CREATE FUNCTION tell(of_task bigint, jobs bigint[], before text, state text, actor text, reason text) RETURNS void
+LANGUAGE plpgsql AS $$
+BEGIN
+    WITH near AS (
+        SELECT range_agg(int8range(job, job, '[]')) AS jobs, count(*) >= 8 AND tell.state <> 'failed' AS many
+        FROM unnest(tell.jobs) AS job GROUP BY job / 10000
+    ), told AS (
+        INSERT INTO mass_event (task_id, jobs, before, state, actor, reason)
+        SELECT of_task, n.jobs, tell.before, tell.state, tell.actor, tell.reason FROM near n WHERE many
+    )
+    INSERT INTO event (task_id, job_id, before, state, actor, reason)
+        SELECT of_task, job, tell.before, tell.state, tell.actor, tell.reason
+        FROM near n, unnest(n.jobs) AS run, generate_series(lower(run), upper(run) - 1) AS job WHERE NOT many;
+END $$;
+
+CREATE FUNCTION events_of(job bigint) RETURNS TABLE (
+    id bigint, at timestamptz, task_id bigint, job_id bigint, before varchar, state varchar, actor varchar, reason varchar
+) LANGUAGE sql STABLE AS $$
+    SELECT e.id, e.at, e.task_id, e.job_id, e.before, e.state, e.actor, e.reason FROM event e WHERE e.job_id = job
+    UNION ALL
+    SELECT m.id, m.at, m.task_id, job, m.before, m.state, m.actor, m.reason FROM mass_event m WHERE m.jobs @> job
+$$;
+
+-- The last so many events of a task and its jobs; of a row of many jobs no more are made than are asked for.
+CREATE FUNCTION newest_events(of_task bigint, most int, until bigint DEFAULT 9223372036854775807,
+                              told_by timestamptz DEFAULT 'infinity') RETURNS TABLE (
+    id bigint, at timestamptz, job_id bigint, state varchar
+) LANGUAGE sql STABLE AS $$
+    SELECT * FROM (
+        (SELECT e.id, e.at, e.job_id, e.state FROM event e
+         WHERE e.task_id = of_task AND e.id <= until AND e.at <= told_by ORDER BY e.id DESC LIMIT most)
+        UNION ALL
+        (SELECT m.id, m.at, generate_series(lower(m.run), upper(m.run) - 1), m.state FROM (
+             SELECT o.id, o.at, unnest(o.jobs) AS run, o.state FROM mass_event o
+             WHERE o.task_id = of_task AND o.id <= until AND o.at <= told_by ORDER BY o.id DESC) AS m LIMIT most)
+    ) AS both_kinds ORDER BY 1 DESC LIMIT most
+$$;
+
 CREATE OR REPLACE FUNCTION job_inserted() RETURNS trigger LANGUAGE plpgsql AS $$
 DECLARE
     bad record;
@@ -40,8 +92,8 @@ BEGIN
     IF FOUND THEN
         RAISE EXCEPTION 'there is no task %', bad.task_id USING ERRCODE = 'foreign_key_violation';
     END IF;
-    INSERT INTO event (task_id, job_id, state, actor, reason)
-        SELECT task_id, id, state, actor, reason FROM new_rows ORDER BY id;
+    PERFORM tell(task_id, array_agg(id), NULL, state, actor, reason)
+        FROM new_rows GROUP BY task_id, state, actor, reason;
     INSERT INTO job_move (task_id, share_id, state, jobs, events, cores)
         SELECT n.task_id, n.share_id, n.state, count(*), sum(n.events), sum(r.cores)
         FROM new_rows n JOIN requirement r ON r.id = n.requirement_id
@@ -113,16 +165,22 @@ BEGIN
         END IF;
     END IF;
 
-    IF has.went_through THEN
+    -- Each pilot tells of one job.
+    IF (changes[1]).actor LIKE 'pilot:%' THEN
         INSERT INTO event (task_id, job_id, before, state, actor, reason)
-            SELECT c.task_id, c.id, c.before, 'assigned', c.actor, coalesce(a.reason, c.reason)
-            FROM unnest(changes) c LEFT JOIN assignment a ON a.id = c.assignment_id
-            WHERE c.before = 'defined' AND c.state = 'activated';
+            SELECT task_id, id, before, state, actor, reason FROM unnest(changes);
+    ELSE
+        IF has.went_through THEN
+            PERFORM tell(c.task_id, array_agg(c.id), 'defined', 'assigned', c.actor, coalesce(a.reason, c.reason))
+                FROM unnest(changes) c LEFT JOIN assignment a ON a.id = c.assignment_id
+                WHERE c.before = 'defined' AND c.state = 'activated'
+                GROUP BY c.task_id, c.actor, coalesce(a.reason, c.reason);
+        END IF;
+        PERFORM tell(task_id, array_agg(id), told_before, state, actor, reason)
+            FROM (SELECT *, CASE WHEN before = 'defined' AND state = 'activated' THEN 'assigned' ELSE before END
+                            AS told_before FROM unnest(changes)) AS c
+            GROUP BY task_id, told_before, state, actor, reason;
     END IF;
-    INSERT INTO event (task_id, job_id, before, state, actor, reason)
-        SELECT task_id, id, CASE WHEN before = 'defined' AND state = 'activated' THEN 'assigned' ELSE before END,
-               state, actor, reason
-        FROM unnest(changes);
 
     INSERT INTO job_move (task_id, before, old_queue_id, old_share_id, old_cores, old_events, state, queue_id, share_id,
                           cores, events, jobs, day, core_s)
