@@ -4,12 +4,14 @@ from collections import defaultdict
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from math import isfinite
+from operator import itemgetter
 from typing import TypeAlias
 from uuid import UUID
 
 import asyncpg
 
 from prodchain.catalog import datasets, holds, made, subscriptions
+from prodchain.catalog.errors import DatasetConflict
 from prodchain.catalog.files import NewFile
 from prodchain.catalog.made import Made
 from prodchain.catalog.models import DatasetKind
@@ -22,11 +24,12 @@ from .states import JobState
 from .texts import storable
 
 OUTPUTS = """
-    SELECT t.id AS task, t.destination_id, d.id, d.scope, d.name, d.kind, d.version,
+    SELECT t.id AS task, t.destination_id, o.role, d.id, d.scope, d.name, d.kind, d.version, d.state, d.deleted_at,
            coalesce(d.charged, d.owner) AS account
     FROM task t JOIN task_output o ON o.task_id = t.id JOIN dataset d ON d.id = o.dataset_id
-    WHERE t.id = ANY($1) ORDER BY t.id, o.role
+    WHERE t.id = ANY($1) ORDER BY d.id
 """
+OUTPUTS_LOCKED = OUTPUTS + "FOR NO KEY UPDATE OF d"
 END = """
     WITH over AS (
         SELECT * FROM unnest($1::bigint[], $2::text[], $3::text[], $4::text[], $5::int[], $6::jsonb[])
@@ -66,10 +69,20 @@ class _Made:
     file: int
 
 
-async def outputs_of(conn: Connection, tasks: Collection[int]) -> dict[int, list[asyncpg.Record]]:
-    """The datasets that the jobs of tasks fill, the main one first."""
+async def outputs_of(conn: Connection, tasks: Collection[int], *, careful: bool) -> dict[int, list[asyncpg.Record]]:
+    """The datasets that the jobs of tasks fill, the main one first.
+
+    Kept to this transaction, unless ``careful``, for ``made.take``; raises DatasetConflict if it must not have them.
+    """
+    rows = await conn.fetch(OUTPUTS if careful else OUTPUTS_LOCKED, list(tasks))
+    if not careful and not all(map(datasets.is_plain, rows)):
+        raise DatasetConflict(
+            "a dataset does not take just any file",
+            object=f"tasks {', '.join(map(str, sorted(tasks)))}",
+            hint="register their outputs one after the other",
+        )
     found: dict[int, list[asyncpg.Record]] = {task: [] for task in tasks}
-    for row in await conn.fetch(OUTPUTS, list(tasks)):
+    for row in sorted(rows, key=itemgetter("role")):
         found[row["task"]].append(row)
     return found
 
@@ -96,8 +109,8 @@ def exit_code_of(update: Update) -> int | None:
     return None if update.exit_code is None else max(-(2**31), min(update.exit_code, 2**31 - 1))
 
 
-async def finish(conn: Connection, over: Sequence[Finished], held: Collection[int], take: Take = made.take) -> None:
-    """Register outputs and end their jobs; ``held``: those that their inputs are kept for.
+async def finish(conn: Connection, over: Sequence[Finished], take: Take = made.take) -> None:
+    """Register outputs and end their jobs, whose inputs are kept no longer.
 
     Raises CatalogError, DataError or ValueError where one cannot be, and what ``take`` does.
     """
@@ -112,8 +125,8 @@ async def finish(conn: Connection, over: Sequence[Finished], held: Collection[in
             ):
                 away[each.job].append(output)
     missing = await _send_home(conn, away, await _gather(conn, over, done, away)) if away else {}
-    if held:
-        await holds.drop(conn, [release_holder(job) for job in held])
+    if held := [release_holder(each.job) for each in over if each.run["held"]]:
+        await holds.drop(conn, held)
     await _end(conn, over, missing)
     if away:
         await holds.drop(conn, [deliver_holder(job) for job in away if not missing.get(job)])

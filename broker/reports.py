@@ -4,7 +4,7 @@ The news of many pilots are applied together, by a handful of statements for all
 """
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence, Set
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -55,12 +55,15 @@ PROGRESS = f"""
 """  # noqa: S608
 """States go forward only, news that were overtaken change nothing; jobs are locked before leases, as everywhere."""
 
-LOCK = """
+LOCK = f"""
+    WITH held AS MATERIALIZED ({holds.LOCK_HOLDERS})
     SELECT j.id, j.task_id, j.number, j.attempt, j.state, j.pilot, j.queue_id, j.reason,
-           s.id AS storage_id, s.name AS storage
+           s.id AS storage_id, s.name AS storage, 'release:' || j.id = ANY(ARRAY(SELECT holder FROM held)) AS held
     FROM job j LEFT JOIN queue q ON q.id = j.queue_id LEFT JOIN storage s ON s.id = q.storage_id
-    WHERE j.id = ANY($1) ORDER BY j.id FOR UPDATE OF j
-"""
+    WHERE j.id = ANY($2) AND (SELECT count(*) FROM held) >= 0 ORDER BY j.id FOR UPDATE OF j
+"""  # noqa: S608
+"""Holds of inputs are locked before the jobs' rows; of all that draws on jobs, nothing else has one that is with a
+pilot."""
 LOGS = """
     INSERT INTO job_log (job_id, start, text) SELECT * FROM unnest($1::bigint[], $2::int[], $3::text[])
     ON CONFLICT DO NOTHING
@@ -161,7 +164,8 @@ async def _progress(conn: Connection, items: Sequence[_Item], lease_s: float) ->
 
 
 async def _locked(conn: Connection, jobs: Sequence[int]) -> dict[int, asyncpg.Record]:
-    return {row["id"]: row for row in await conn.fetch(LOCK, sorted(jobs))}
+    rows = await conn.fetch(LOCK, [release_holder(job) for job in jobs], jobs)
+    return {row["id"]: row for row in rows}
 
 
 def _refusal(run: asyncpg.Record | None, item: _Item) -> Answer | None:
@@ -187,11 +191,7 @@ async def _keep_logs(conn: Connection, items: Sequence[_Item]) -> None:
 
 
 async def _end(conn: Connection, items: Sequence[_Item], careful: bool) -> dict[tuple[int, int], Answer]:
-    jobs = sorted(item.update.job for item in items)
-    # Before the jobs' rows; of all that draws on jobs, nothing else has one that is with a pilot.
-    holders = set(await holds.lock(conn, [release_holder(job) for job in jobs]))
-    held = {job for job in jobs if release_holder(job) in holders}
-    runs = await _locked(conn, jobs)
+    runs = await _locked(conn, [item.update.job for item in items])
     answers: dict[tuple[int, int], Answer] = {}
     open_: list[_Item] = []
     for item in items:
@@ -201,7 +201,7 @@ async def _end(conn: Connection, items: Sequence[_Item], careful: bool) -> dict[
         else:
             open_.append(item)
     await _keep_logs(conn, open_)
-    problems = await _finish(conn, [item for item in open_ if item.update.state == "finished"], runs, held, careful)
+    problems = await _finish(conn, [item for item in open_ if item.update.state == "finished"], runs, careful)
     for item in open_:
         problem = problems.get(item.update.job, "")
         if item.update.state == "finished" and not problem:
@@ -215,12 +215,14 @@ async def _end(conn: Connection, items: Sequence[_Item], careful: bool) -> dict[
 
 
 async def _finish(
-    conn: Connection, items: Sequence[_Item], runs: Mapping[int, asyncpg.Record], held: Set[int], careful: bool
+    conn: Connection, items: Sequence[_Item], runs: Mapping[int, asyncpg.Record], careful: bool
 ) -> dict[int, str]:
     """Register outputs; by job, what is wrong with a report, or why the catalog refuses it: no use to repeat it."""
+    if not items:
+        return {}
     problems = {}
     good = []
-    outputs = await outputs_of(conn, {runs[item.update.job]["task_id"] for item in items}) if items else {}
+    outputs = await outputs_of(conn, {runs[item.update.job]["task_id"] for item in items}, careful=careful)
     for item in items:
         run = runs[item.update.job]
         if problem := problem_of(run, outputs[run["task_id"]], item.update):
@@ -229,12 +231,12 @@ async def _finish(
             good.append(Finished(run, outputs[run["task_id"]], f"pilot:{item.pilot}", item.update))
     if not careful:
         if good:
-            await finish(conn, good, held & {each.job for each in good})
+            await finish(conn, good)
         return problems
     for each in good:
         try:
             async with conn.transaction():
-                await finish(conn, [each], held & {each.job}, made.take_known)
+                await finish(conn, [each], made.take_known)
         except (CatalogError, asyncpg.DataError, ValueError) as error:
             problems[each.job] = storable(str(error))[:ERROR_LIMIT]
     return problems

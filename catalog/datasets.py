@@ -1,6 +1,6 @@
 """Datasets: created by name, filled while open, never changed once closed; a new version is a dataset of its own."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -245,7 +245,7 @@ async def fill(conn: Connection, members: Mapping[int, Sequence[int]]) -> dict[i
     datasets = await conn.fetch(LOCK_MANY, list(members))
     if len(datasets) < len(members):
         await by_id(conn, min(members.keys() - {row["id"] for row in datasets}))  # which says that there is none
-    open_ = [row["id"] for row in datasets if _plain(row) or await _takes(conn, row["id"], members[row["id"]])]
+    open_ = [row["id"] for row in datasets if is_plain(row) or await _takes(conn, row["id"], members[row["id"]])]
     pairs = [(dataset_id, file_id) for dataset_id in open_ for file_id in members[dataset_id]]
     if not pairs:
         return new
@@ -258,14 +258,8 @@ async def fill(conn: Connection, members: Mapping[int, Sequence[int]]) -> dict[i
     return new
 
 
-async def lock_open(conn: Connection, dataset_ids: Collection[int]) -> bool:
-    """Keep the datasets to this transaction; whether any file may join each of them."""
-    rows = await conn.fetch(LOCK_MANY, list(dataset_ids))
-    return len(rows) == len(dataset_ids) and all(_plain(row) for row in rows)
-
-
-def _plain(row: asyncpg.Record) -> bool:
-    """Whether any file may join it: of most no more needs to be known."""
+def is_plain(row: asyncpg.Record) -> bool:
+    """Whether any file may join the dataset, a locked row: of most no more needs to be known."""
     return row["state"] == DatasetState.OPEN and row["deleted_at"] is None and row["kind"] != DatasetKind.CONTAINER
 
 

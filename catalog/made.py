@@ -6,11 +6,13 @@ know such files yet, so there are no other copies, transfers, holds or membershi
 
 from collections import defaultdict
 from collections.abc import Sequence
+from operator import itemgetter
 from typing import NamedTuple
+
+import asyncpg
 
 from . import datasets, files, hooks, replicas, subscriptions
 from .connection import Connection
-from .errors import DatasetConflict
 from .files import NewFile
 
 MAKE = """
@@ -39,7 +41,9 @@ WITH made AS MATERIALIZED (
     ON CONFLICT (dataset_id, storage_id) DO UPDATE
     SET files = dataset_replica.files + excluded.files, bytes = dataset_replica.bytes + excluded.bytes
 )
-SELECT place, id FROM made
+SELECT place, id, EXISTS (
+    SELECT FROM subscription s WHERE s.dataset_id = ANY($1) AND s.state = 'active' AND s.standing) AS followed
+FROM made
 """
 
 
@@ -52,24 +56,21 @@ class Made(NamedTuple):
 
 
 async def take(conn: Connection, made: Sequence[Made]) -> list[int]:
-    """The ids of the files in order.
+    """The ids of the files in order. The caller has locked their datasets, which take any file (datasets.is_plain).
 
-    Raises UniqueViolationError where one is known already, and DatasetConflict where a dataset does not take just any
-    file: then the transaction is over, as ``take_known`` locks files before datasets.
+    Raises UniqueViolationError where a file is known already: then the transaction is over.
     """
-    if not await datasets.lock_open(conn, {each.dataset_id for each in made}):
-        raise DatasetConflict(
-            f"the dataset of {made[0].file.did}, or of one registered with it, does not take just any file",
-            object=str(made[0].file.did),
-            hint="register them one after the other",
-        )
-    ids = await _make(conn, made)
+    # Sorted, so that two callers with the same names wait for each other in one order.
+    places = sorted(range(len(made)), key=lambda place: made[place].file.did)
+    rows = await _make(conn, [made[place] for place in places])
+    ids = dict(zip(places, (row["id"] for row in sorted(rows, key=itemgetter("place"))), strict=True))
     members: dict[int, list[int]] = defaultdict(list)
-    for each, file_id in zip(made, ids, strict=True):
-        members[each.dataset_id].append(file_id)
-    await subscriptions.follow(conn, members)
+    for place, each in enumerate(made):
+        members[each.dataset_id].append(ids[place])
+    if rows and rows[0]["followed"]:
+        await subscriptions.follow(conn, members)
     await hooks.tell_files_added(conn, members)
-    return ids
+    return [ids[place] for place in range(len(made))]
 
 
 async def take_known(conn: Connection, made: Sequence[Made]) -> list[int]:
@@ -89,20 +90,15 @@ async def take_known(conn: Connection, made: Sequence[Made]) -> list[int]:
     return ids
 
 
-async def _make(conn: Connection, made: Sequence[Made]) -> list[int]:
-    # Sorted, so that two callers with the same names wait for each other in one order.
-    places = sorted(range(len(made)), key=lambda place: made[place].file.did)
-    rows = [made[place] for place in places]
-    found = await conn.fetch(
+async def _make(conn: Connection, made: Sequence[Made]) -> list[asyncpg.Record]:
+    return await conn.fetch(
         MAKE,
-        [row.dataset_id for row in rows],
-        [row.storage_id for row in rows],
-        [row.file.did.scope for row in rows],
-        [row.file.did.name for row in rows],
-        [row.file.guid for row in rows],
-        [row.file.bytes for row in rows],
-        [row.file.adler32 for row in rows],
-        [row.file.events for row in rows],
+        [each.dataset_id for each in made],
+        [each.storage_id for each in made],
+        [each.file.did.scope for each in made],
+        [each.file.did.name for each in made],
+        [each.file.guid for each in made],
+        [each.file.bytes for each in made],
+        [each.file.adler32 for each in made],
+        [each.file.events for each in made],
     )
-    ids = {row["place"]: row["id"] for row in found}
-    return [ids[rank] for _, rank in sorted((place, rank) for rank, place in enumerate(places, 1))]
