@@ -18,10 +18,6 @@ from .reports import FINAL, Report
 
 BATCH = 2000
 """Updates in one transaction."""
-AT_ONCE = 2
-"""Batches of a kind, so that the database works while a commit or a lock is waited for."""
-FEW = 8
-"""Fewer that wait are the next batch, rather than another one at once."""
 REPORTING = 1024
 """Calls that are served at once: twice as many as ask for work, as what is done comes before what is to do."""
 KNOWN = 500_000
@@ -51,20 +47,22 @@ _Apply: TypeAlias = Callable[[Connection, list[_Told], bool], Awaitable[list[_An
 
 
 class _Line(Generic[_Told, _Answer]):
-    """News of one kind, applied batch by batch, several at once; where one fails, one by one, and carefully."""
+    """News of one kind, applied batch by batch; where one fails, one by one, and carefully.
+
+    Two batches at once would wait for each other: their jobs fill the same datasets.
+    """
 
     def __init__(self, pool: Pool, apply: _Apply[_Told, _Answer]) -> None:
         self._pool = pool
         self._apply_all = apply
         self._waiting: list[_Waiting[_Told, _Answer]] = []
-        self._serving: list[asyncio.Task[None]] = []
+        self._serving: asyncio.Task[None] | None = None
 
     def put(self, told: _Told, updates: int) -> "asyncio.Future[_Answer]":
         waiting = _Waiting[_Told, _Answer](told, updates)
         self._waiting.append(waiting)
-        self._serving = [task for task in self._serving if not task.done()]
-        if not self._serving or (len(self._waiting) >= FEW and len(self._serving) < AT_ONCE):
-            self._serving.append(asyncio.get_running_loop().create_task(self._serve()))
+        if self._serving is None or self._serving.done():
+            self._serving = asyncio.get_running_loop().create_task(self._serve())
         return waiting.answer
 
     async def _serve(self) -> None:
