@@ -238,7 +238,7 @@ def runs(sites: Sites, task: int) -> list[tuple[datetime, datetime]]:
     """When each run of the task began and ended."""
     rows = sites.sql(
         """
-        SELECT j.started_at, max(e.at) FROM job j JOIN event e ON e.job_id = j.id
+        SELECT j.started_at, max(e.at) FROM job j CROSS JOIN LATERAL events_of(j.id) e
         WHERE j.task_id = $1 AND j.started_at IS NOT NULL
           AND e.before IN ('sent', 'starting', 'running', 'holding') GROUP BY j.id ORDER BY 1
         """,

@@ -88,7 +88,10 @@ async def test_a_queue_where_all_fails_is_drained_with_the_reason_and_loses_what
         " WHERE c.state IN ('assigned', 'activated', 'defined') GROUP BY 1 HAVING sum(c.jobs) <> 0 ORDER BY 1"
     )
     assert {row["name"]: row["jobs"] for row in counts} == {"B-BATCH": 20, None: 20}  # B has its fill
-    told = await world.fetch("SELECT DISTINCT reason FROM event WHERE state = 'defined' AND before = 'activated'")
+    told = await world.fetch(
+        "SELECT DISTINCT e.reason FROM job j CROSS JOIN LATERAL events_of(j.id) e"
+        " WHERE e.state = 'defined' AND e.before = 'activated'"
+    )
     assert [row["reason"] for row in told] == [f"A-BATCH is drained: {found['reason']} (watchdog closed-queue)"]
     refusal = await world.value("SELECT reason FROM assignment WHERE queue_id IS NULL ORDER BY id DESC LIMIT 1")
     assert f"A-BATCH: it is drained: {found['reason']}" in refusal

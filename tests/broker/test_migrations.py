@@ -180,3 +180,38 @@ async def test_what_was_used_before_counters_moved_together_is_still_known(postg
         used = await conn.fetch("SELECT owner, state, jobs, core_s FROM work_done ORDER BY state")
         assert [tuple(row) for row in used] == [("ada", "failed", 1, 3), ("ada", "finished", 7, 70)]
         await conn.close()
+
+
+JOBS = """
+INSERT INTO site (name) VALUES ('A');
+INSERT INTO storage (name, site, url) VALUES ('DISK-A', 'A', 'file:///a');
+INSERT INTO dataset (scope, name, version, latest, kind, owner) VALUES ('mc26', 'new', 1, true, 'production', 'ada');
+INSERT INTO task (key, step, owner, state, request, priority, output_id, destination_id, numbers, generated, actor,
+                  reason)
+VALUES ('mc26:new', 'evgen', 'ada', 'running', '{}', 1, 1, 1, 30, true, 'x', 'submitted');
+INSERT INTO job (task_id, number, work, actor, reason, requirement_id)
+    SELECT task.id, n, '{}', 'generation', 'work to do', 1 FROM task, generate_series(1, 30) n;
+"""
+"""Jobs that were defined together when each change of each job was a row of its own."""
+
+
+async def test_the_story_of_a_job_goes_on_where_events_of_many_jobs_became_one_row(postgres_url: str) -> None:
+    async with earlier(postgres_url, "0008") as url:
+        conn = await asyncpg.connect(url)
+        await conn.execute(JOBS)
+        await conn.close()
+        await migrate(url)
+
+        conn = await asyncpg.connect(url)
+        await conn.execute("UPDATE job SET state = 'cancelled', actor = 'user:ada', reason = 'no more'")
+        counts = await conn.fetchrow(
+            "SELECT (SELECT count(*) FROM event WHERE job_id IS NOT NULL), (SELECT count(*) FROM mass_event)"
+        )
+        assert tuple(counts) == (30, 1)
+        job = await conn.fetchval("SELECT max(id) FROM job")
+        story = await conn.fetch("SELECT before, state, actor FROM events_of($1) ORDER BY id", job)
+        assert [tuple(row) for row in story] == [
+            (None, "defined", "generation"),
+            ("defined", "cancelled", "user:ada"),
+        ]
+        await conn.close()

@@ -274,15 +274,24 @@ async def large(conn: Connection, task: int) -> None:
         MANY,
     )
     await conn.execute(
+        "INSERT INTO mass_event (task_id, jobs, state, actor, reason)"
+        " SELECT $1, int8multirange(int8range(first, first + 2000)), s, 'x', ''"
+        " FROM generate_series(900001, 900000 + $2::int, 2000) first"
+        " CROSS JOIN LATERAL unnest(ARRAY['defined', 'assigned', 'activated']) s",
+        task,
+        MANY,
+    )
+    await conn.execute(
         "INSERT INTO event (task_id, job_id, state, actor, reason)"
         " SELECT $1, 900000 + n, s, 'x', '' FROM generate_series(1, $2::int) n CROSS JOIN LATERAL unnest(ARRAY["
-        " 'defined', 'assigned', 'activated', 'sent', 'running', CASE WHEN n <= 50 THEN 'failed' ELSE 'finished' END"
+        " 'sent', 'running', CASE WHEN n <= 50 THEN 'failed' ELSE 'finished' END"
         "]) s",
         task,
         MANY,
     )
     await conn.execute("SET session_replication_role = origin")
     await conn.execute("ANALYZE event")
+    await conn.execute("ANALYZE mass_event")
     await conn.execute("ANALYZE job")
 
 

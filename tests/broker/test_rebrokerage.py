@@ -35,7 +35,10 @@ async def everywhere(world: World) -> None:
 
 
 async def reasons(world: World) -> set[str]:
-    rows = await world.fetch("SELECT reason FROM event WHERE state = 'defined' AND before IS NOT NULL")
+    rows = await world.fetch(
+        "SELECT DISTINCT e.reason FROM job j CROSS JOIN LATERAL events_of(j.id) e"
+        " WHERE e.state = 'defined' AND e.before IS NOT NULL"
+    )
     return {row["reason"] for row in rows}
 
 

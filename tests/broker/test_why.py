@@ -311,7 +311,7 @@ async def test_the_answer_about_a_large_task_reads_few_of_its_jobs(world: World)
     await world.pool.execute("ANALYZE")
     read = "SELECT sum(seq_tup_read + idx_tup_fetch)::int FROM pg_stat_xact_all_tables WHERE relname = ANY($1)"
     async with world.pool.acquire() as conn, conn.transaction():
-        tables = ["job", "event", "unplaced", "ready"]
+        tables = ["job", "event", "mass_event", "unplaced", "ready"]
         before = await conn.fetchval(read, tables)
         answer = await why.task_why(conn, task.id or 0)
         after = await conn.fetchval(read, tables)

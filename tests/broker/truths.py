@@ -11,7 +11,20 @@ from prodchain.broker.splitting import Work
 from .world import World
 
 WRONG = """
-SELECT 'ready is activated, in its own lane' AS rule, coalesce(r.job_id, j.id) AS about
+WITH told AS MATERIALIZED (
+    SELECT id, job_id, before, state FROM event WHERE job_id IS NOT NULL
+    UNION ALL SELECT id, generate_series(lower(run), upper(run) - 1), before, state
+    FROM (SELECT id, before, state, unnest(jobs) AS run FROM mass_event) AS many
+)
+SELECT 'a story leads to the state of its job, step by step' AS rule, coalesce(j.id, e.job_id) AS about
+FROM job j FULL JOIN (
+    SELECT job_id, bool_and(before IS NOT DISTINCT FROM previous) AS whole,
+           (array_agg(state ORDER BY id DESC))[1] AS state
+    FROM (SELECT *, lag(state) OVER (PARTITION BY job_id ORDER BY id) AS previous FROM told) AS steps
+    GROUP BY job_id) e ON e.job_id = j.id
+WHERE e.whole IS DISTINCT FROM true OR e.state IS DISTINCT FROM j.state
+UNION ALL
+SELECT 'ready is activated, in its own lane', coalesce(r.job_id, j.id)
 FROM ready r FULL JOIN (SELECT * FROM job WHERE state = 'activated') j ON j.id = r.job_id
 WHERE (r.queue_id, r.share_id, r.requirement_id, r.priority)
       IS DISTINCT FROM (j.queue_id, j.share_id, j.requirement_id, j.priority)
@@ -42,7 +55,7 @@ SELECT 'what was used is what pilots were through with', coalesce(w.q, e.q)
 FROM (SELECT owner, group_name, share_id, queue_id AS q, state, sum(jobs) AS n FROM work_done
       GROUP BY 1, 2, 3, 4, 5) w
 FULL JOIN (SELECT t.owner, t.group_name, j.share_id, j.queue_id AS q, e.state, count(*) AS n
-           FROM event e JOIN job j ON j.id = e.job_id JOIN task t ON t.id = j.task_id
+           FROM told e JOIN job j ON j.id = e.job_id JOIN task t ON t.id = j.task_id
            WHERE e.before IN ('sent', 'starting', 'running', 'holding')
              AND e.state NOT IN ('sent', 'starting', 'running', 'holding') GROUP BY 1, 2, 3, 4, 5) e
 USING (owner, group_name, share_id, q, state)
@@ -50,7 +63,7 @@ WHERE w.n IS DISTINCT FROM e.n
 UNION ALL
 SELECT 'each run that ended is noted once', coalesce(r.job_id, e.job_id)
 FROM (SELECT job_id, count(*) AS n FROM run_end GROUP BY 1) r
-FULL JOIN (SELECT job_id FROM event WHERE job_id IS NOT NULL AND before IN ('sent', 'starting', 'running', 'holding')
+FULL JOIN (SELECT job_id FROM told WHERE before IN ('sent', 'starting', 'running', 'holding')
            AND state IN ('finished', 'transferring', 'failed')) e USING (job_id)
 WHERE r.n IS DISTINCT FROM 1 OR e.job_id IS NULL
 UNION ALL

@@ -18,7 +18,7 @@ async def test_a_submission_on_trial_says_where_it_would_go_and_changes_nothing(
     assert (decision.queue, decision.jobs, decision.bytes) == ("B-BATCH", 4, 0)
     refused = next(verdict for verdict in decision.verdicts if not verdict.passed)
     assert refused.failures[0].remedies[0].change == {"task": {"memory_mb": 1000}}
-    for table in ("task", "job", "round", "assignment", "dataset", "event"):
+    for table in ("task", "job", "round", "assignment", "dataset", "event", "mass_event"):
         assert await broker.world.value(f"SELECT count(*) FROM {table}") == 0
     assert (await broker.post("/api/tasks", request, token)).status_code == 201
 
