@@ -17,18 +17,19 @@ KEPT = 0.9
 """A lease that has more than this part left is not touched: it was just given, or just kept."""
 
 KEEP = f"""
-    WITH found AS MATERIALIZED (
-        SELECT job_id, until FROM lease WHERE job_id = ANY($1::bigint[])
-    ), due AS MATERIALIZED (
-        SELECT l.job_id FROM found f JOIN lease l USING (job_id)
-        WHERE f.until < now() + make_interval(secs => $2 * {KEPT})
-        FOR UPDATE OF l SKIP LOCKED
+    WITH due AS MATERIALIZED (
+        SELECT ctid AS at FROM lease
+        WHERE job_id = ANY($1::bigint[]) AND until < now() + make_interval(secs => $2 * {KEPT})
+        FOR UPDATE SKIP LOCKED
     ), kept AS (
-        UPDATE lease l SET until = now() + make_interval(secs => $2) FROM due WHERE l.job_id = due.job_id
+        UPDATE lease l SET until = now() + make_interval(secs => $2) FROM due WHERE l.ctid = due.at
     )
-    SELECT unnest($1::bigint[]) AS job EXCEPT SELECT job_id FROM found
+    SELECT job FROM unnest($1::bigint[]) AS told (job)
+    WHERE (SELECT count(*) FROM lease WHERE job_id = ANY($1)) < cardinality($1)
+      AND NOT EXISTS (SELECT FROM lease WHERE job_id = told.job)
 """  # noqa: S608
-"""What somebody else has locked ends just now, or is just being kept."""
+"""What somebody else has locked ends just now, or is just being kept. A lease is found once and renewed where it was
+found; which ones are gone is looked for only where the count says that some are."""
 
 
 async def server_starts(conn: Connection, lease_s: float) -> None:

@@ -74,13 +74,14 @@ class Pilots:
 
     def heard(self, names: Iterable[str], *, free: bool = False) -> None:
         """They reported; ``free``: their job is over."""
-        now = time.monotonic()
+        now, known = time.monotonic(), self._known
+        if not free:
+            names = [name for name in names if known.get(name, 0.0) < now - HEARD_S]
         for name in names:
             if free and name in self._asked:
                 self._asked[name].job = None
-            if free or self._known.get(name, 0.0) + HEARD_S < now:
-                self._heard[name] = self._heard.get(name, False) or free
-                self._known[name] = now
+            self._heard[name] = self._heard.get(name, False) or free
+            known[name] = now
         if self._heard:
             self._soon()
 

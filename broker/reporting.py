@@ -1,13 +1,14 @@
 """Where the news of pilots come in: what comes while a transaction runs is applied by the next one, together."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence, Set
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Mapping, Sequence, Set
 from typing import Generic, TypeAlias, TypeVar
 
 import asyncpg
 import msgspec
 
-from prodchain.pilot_agent.messages import Answer, Answers, Updates
+from prodchain.pilot_agent.messages import Answers, Updates
 
 from . import leases, reports
 from .connections import connection
@@ -25,12 +26,22 @@ KNOWN = 500_000
 AWAY = (Unavailable, OSError, asyncpg.InterfaceError, asyncpg.PostgresConnectionError)
 """What is the matter of no single report."""
 
-GO_ON = b'{"job":%d,"command":"continue","reason":""}'
-"""The answer to a heartbeat, encoded."""
+TEXT_BYTES = 500
+"""For each job, of a text that is remembered."""
+
 encoded = msgspec.json.Encoder().encode
+_decoded = msgspec.json.Decoder(Updates, strict=False).decode
+_parts = msgspec.json.Decoder(list[msgspec.Raw]).decode
+_Split: TypeAlias = Callable[[], Sequence[bytes]]
+_Read: TypeAlias = Callable[[], Sequence[Updates]]
 
 _Told = TypeVar("_Told")
 _Answer = TypeVar("_Answer")
+
+
+def parts(body: bytes) -> list[bytes]:
+    """The text of each pilot's news in a bulk call; raises what msgspec does where it is no list of standard JSON."""
+    return [bytes(part) for part in _parts(body)]
 
 
 class _Waiting(Generic[_Told, _Answer]):
@@ -59,7 +70,7 @@ class _Line(Generic[_Told, _Answer]):
         self._serving: asyncio.Task[None] | None = None
 
     def put(self, told: _Told, updates: int) -> "asyncio.Future[_Answer]":
-        waiting = _Waiting[_Told, _Answer](told, updates)
+        waiting: _Waiting[_Told, _Answer] = _Waiting(told, updates)
         self._waiting.append(waiting)
         if self._serving is None or self._serving.done():
             self._serving = asyncio.get_running_loop().create_task(self._serve())
@@ -109,11 +120,22 @@ class _Line(Generic[_Told, _Answer]):
                 each.answer.set_result(answer)
 
 
+class _Beat(msgspec.Struct, gc=False, frozen=True):
+    """News that were answered with: go on. The same text again is a heartbeat, and has the same answer."""
+
+    queue: int
+    text: bytes
+    pilot: str
+    jobs: tuple[int, ...]
+    answer: bytes
+
+
 class Reports:
     """A line for heartbeats, one for what else is on the way, and one for what is over, which takes longest.
 
-    A heartbeat says once more what a pilot was told to go on with. Which pilot and queue a job has, once it has them,
-    and how far it came at least, never changes: only its lease needs to be looked at, which goes when the job ends.
+    A heartbeat says once more, word by word, what a pilot was told to go on with; it is known by its text and is not
+    read again. Which pilot and queue a job has, once it has them, and how far it came at least, never changes: only
+    its lease needs to be looked at, which goes when the job ends, wherever that is decided.
     """
 
     def __init__(self, pool: Pool, lease_s: float, pilots: Pilots) -> None:
@@ -122,65 +144,87 @@ class Reports:
         self._beats = _Line(pool, self._keep)
         self._on_the_way = _Line(pool, self._apply)
         self._over = _Line(pool, self._end)
-        self._said: dict[int, tuple[int, str, str]] = {}
-        """By job: the queue, pilot and state of the last news that were answered with: go on."""
+        self._said: dict[int, dict[bytes, _Beat]] = defaultdict(dict)
+        """By queue and text."""
+        self._last: dict[int, _Beat] = {}
+        """By job."""
         self._calls = 0
 
-    async def report(self, queue: int, news: Sequence[Updates]) -> list[bytes]:
+    async def report(self, queue: int, split: _Split, read: _Read) -> list[bytes]:
         """The answers to each pilot's news, encoded.
 
-        Raises BadRequest for a state that no pilot may report, Busy while too many others report.
+        ``split`` gives each one's text, or fails; then, and where a text cannot be read, ``read`` reads all or
+        refuses. Raises BadRequest for a state that no pilot may report, Busy while too many others report.
         """
-        beats = [self._beats_of(queue, each) for each in news]
-        for each, jobs in zip(news, beats, strict=True):
-            if not jobs:
-                reports.refuse(each)
+        said = self._said[queue]
+        try:
+            texts = split()
+            beats = [said.get(text) for text in texts]
+            news = {place: _decoded(texts[place]) for place, beat in enumerate(beats) if beat is None}
+        except msgspec.MsgspecError:
+            news = dict(enumerate(read()))
+            texts, beats = [b""] * len(news), [None] * len(news)
+        for each in news.values():
+            reports.refuse(each)
         if self._calls >= REPORTING:
             raise Busy("too many pilots report at once", object="reports", hint="repeat it in a moment")
         self._calls += 1
         try:
-            return await self._answers(queue, news, beats)
+            await self._beat(texts, beats, news)
+            answers = [beat.answer if beat else b"" for beat in beats]
+            for place, answer in (await self._tell(queue, news)).items():
+                answers[place] = encoded(answer)
+                self._learn(queue, texts[place], news[place], answer, answers[place])
         finally:
             self._calls -= 1
-
-    def _beats_of(self, queue: int, news: Updates) -> list[int]:
-        """The jobs, if all that the pilot says are heartbeats."""
-        jobs, pilot, said = [], news.pilot, self._said
-        for update in news.updates:
-            if said.get(update.job) != (queue, pilot, update.state) or update.log:
-                return []
-            jobs.append(update.job)
-        return jobs
-
-    async def _answers(self, queue: int, news: Sequence[Updates], beats: Sequence[list[int]]) -> list[bytes]:
-        beating = [job for jobs in beats for job in jobs]
-        gone = await self._beats.put(beating, len(beating)) if beating else frozenset()
-        answers: list[bytes] = []
-        rest: list[tuple[int, asyncio.Future[Answers]]] = []
-        living: list[str] = []
-        free: list[str] = []
-        for each, jobs in zip(news, beats, strict=True):
-            if jobs and (not gone or gone.isdisjoint(jobs)):
-                living.append(each.pilot)
-                answers.append(b'{"answers":[%b]}' % b",".join([GO_ON % job for job in jobs]))
-                continue
-            is_over = any(update.state in FINAL for update in each.updates)
-            (free if is_over else living).append(each.pilot)
-            line = self._over if is_over else self._on_the_way
-            rest.append((len(answers), line.put(Report(queue, each), len(each.updates))))
-            answers.append(b"")
-        if len(rest) > 1:
-            await asyncio.gather(*(told for _, told in rest))
-        for place, told in rest:
-            answers[place] = encoded(await told)
-        self._pilots.heard(living)
-        self._pilots.heard(free, free=True)
+        self._pilots.heard([beat.pilot for beat in beats if beat])
         return answers
+
+    async def _beat(self, texts: Sequence[bytes], beats: list[_Beat | None], news: dict[int, Updates]) -> None:
+        """Keep the leases; where one is gone, its pilot's heartbeat becomes news, which are answered with why."""
+        jobs = [job for beat in beats if beat for job in beat.jobs]
+        gone = await self._beats.put(jobs, len(jobs)) if jobs else frozenset()
+        if not gone:
+            return
+        for place, beat in enumerate(beats):
+            if beat and not gone.isdisjoint(beat.jobs):
+                news[place], beats[place] = _decoded(texts[place]), None
+
+    async def _tell(self, queue: int, news: Mapping[int, Updates]) -> dict[int, Answers]:
+        told: dict[int, asyncio.Future[Answers]] = {}
+        for place, each in news.items():
+            line = self._over if _is_over(each) else self._on_the_way
+            told[place] = line.put(Report(queue, each), len(each.updates))
+        if len(told) > 1:
+            await asyncio.gather(*told.values())
+        answers = {place: await answer for place, answer in told.items()}
+        self._pilots.heard([each.pilot for each in news.values() if not _is_over(each)])
+        self._pilots.heard([each.pilot for each in news.values() if _is_over(each)], free=True)
+        return answers
+
+    def _learn(self, queue: int, text: bytes, news: Updates, answer: Answers, encoded_answer: bytes) -> None:
+        jobs = tuple(update.job for update in news.updates)
+        for job in jobs:
+            self._forget(job)
+        goes_on = all(each.command == "continue" and not each.reason for each in answer.answers)
+        says_more = _is_over(news) or any(update.log for update in news.updates)
+        if not goes_on or says_more or not 0 < len(text) <= TEXT_BYTES * len(jobs):
+            return
+        if len(self._last) > KNOWN:
+            self._last.clear()
+            self._said.clear()
+        beat = self._said[queue][text] = _Beat(queue, text, news.pilot, jobs, encoded_answer)
+        self._last |= dict.fromkeys(jobs, beat)
+
+    def _forget(self, job: int) -> None:
+        beat = self._last.pop(job, None)
+        if beat:
+            self._said[beat.queue].pop(beat.text, None)
 
     async def _keep(self, conn: Connection, beats: list[list[int]], _: bool) -> list[Set[int]]:
         gone = await leases.keep(conn, [job for jobs in beats for job in jobs], self._lease_s)
         for job in gone:
-            self._said.pop(job, None)
+            self._forget(job)
         return [gone] * len(beats)
 
     async def _end(self, conn: Connection, told: list[Report], careful: bool) -> list[Answers]:
@@ -188,13 +232,8 @@ class Reports:
             return await self._apply(conn, told, careful)
 
     async def _apply(self, conn: Connection, told: list[Report], careful: bool) -> list[Answers]:
-        answers = await reports.apply(conn, told, self._lease_s, careful=careful)
-        if len(self._said) > KNOWN:
-            self._said.clear()
-        for report, answer in zip(told, answers, strict=True):
-            for update, its_own in zip(report.news.updates, answer.answers, strict=True):
-                if update.state in FINAL:
-                    self._said.pop(update.job, None)
-                elif its_own == Answer(update.job, "continue"):
-                    self._said[update.job] = (report.queue, report.news.pilot, update.state)
-        return answers
+        return await reports.apply(conn, told, self._lease_s, careful=careful)
+
+
+def _is_over(news: Updates) -> bool:
+    return any(update.state in FINAL for update in news.updates)

@@ -10,12 +10,15 @@ import itertools
 import json
 import secrets
 from collections.abc import Callable, Coroutine, Mapping
-from typing import Annotated, Any, TypeAlias, get_args, get_origin, get_type_hints
+from functools import partial
+from typing import Annotated, Any, Generic, TypeAlias, TypeVar, get_args, get_origin, get_type_hints
 
 import msgspec
 from fastapi import FastAPI, Request
 from fastapi.params import Depends
 from fastapi.routing import APIRoute
+from pydantic import GetCoreSchemaHandler
+from pydantic_core import CoreSchema
 from starlette.exceptions import HTTPException
 from starlette.middleware.exceptions import ExceptionMiddleware
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -26,6 +29,7 @@ from .parts import parts_of
 from .policies import Access, bearer
 from .refusals import Refusals
 
+Message = TypeVar("Message")
 Endpoint: TypeAlias = Callable[..., Coroutine[Any, Any, bytes]]
 HINT = "correct the field; /openapi.json describes what each call takes"
 OTHERS = 256
@@ -37,6 +41,20 @@ BODY_S = 30.0
 
 _HEADERS = ((b"content-type", b"application/json"), (b"x-content-type-options", b"nosniff"))
 _RUN, _NUMBERS = secrets.token_hex(8), itertools.count(1)
+
+
+class Text(Generic[Message]):
+    """A message that is read only where its text is not known already. The API describes it as the message."""
+
+    __slots__ = ("body", "read")
+
+    def __init__(self, body: bytes, read: Callable[[], Message]) -> None:
+        self.body = body
+        self.read = read
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return handler(*get_args(source))
 
 
 class HotRoute(APIRoute):
@@ -51,14 +69,16 @@ class HotRoute(APIRoute):
         assert isinstance(depends.dependency, Access)
         self._answer = endpoint
         self._policy = depends.dependency
-        self._decoder = msgspec.json.Decoder(message, strict=False)
-        self._message = message
+        self._as_text = get_origin(message) is Text
+        self._message = get_args(message)[0] if self._as_text else message
+        self._decoder = msgspec.json.Decoder(self._message, strict=False)
         self.app = self.serve
 
     async def serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = Request(scope, receive)
         caller = await self._policy.admit(parts_of(request).tokens, bearer(_authorization(scope)), scope)
-        message = self._decode(await _body(receive))
+        body = await _body(receive)
+        message = Text(body, partial(self._decode, body)) if self._as_text else self._decode(body)
         answer = await self._answer(message, caller, request)
         name = _request_id().encode()
         length = (b"content-length", b"%d" % len(answer))

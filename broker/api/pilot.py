@@ -4,7 +4,8 @@ from fastapi import APIRouter, Request, Response
 
 from prodchain.pilot_agent.messages import Acquire, Acquired, Answers, Updates
 
-from .hot import HotRoute
+from ..reporting import parts
+from .hot import HotRoute, Text
 from .parts import parts_of
 from .policies import PUBLIC, PilotCaller
 
@@ -26,18 +27,20 @@ async def acquire(ask: Acquire, caller: PilotCaller, request: Request) -> bytes:
 
 
 @calls.post("/api/pilot/update", summary="News of jobs", responses={200: {"model": Answers}})
-async def update(news: Updates, caller: PilotCaller, request: Request) -> bytes:
+async def update(news: Text[Updates], caller: PilotCaller, request: Request) -> bytes:
     """What to do with each job; jobs of another queue are not this pilot's, whatever it says."""
     assert caller.queue_id is not None
-    [answers] = await parts_of(request).reports.report(caller.queue_id, [news])
+    reports = parts_of(request).reports
+    [answers] = await reports.report(caller.queue_id, lambda: [news.body], lambda: [news.read()])
     return answers
 
 
 @calls.post("/api/pilot/updates", summary="News of many pilots", responses={200: {"model": list[Answers]}})
-async def updates(news: list[Updates], caller: PilotCaller, request: Request) -> bytes:
+async def updates(news: Text[list[Updates]], caller: PilotCaller, request: Request) -> bytes:
     """As each would send them: what a farm gathers from its pilots and sends in one call; the answers in order."""
     assert caller.queue_id is not None
-    return b"[%b]" % b",".join(await parts_of(request).reports.report(caller.queue_id, news))
+    reports = parts_of(request).reports
+    return b"[%b]" % b",".join(await reports.report(caller.queue_id, lambda: parts(news.body), news.read))
 
 
 @router.get("/pilot.pyz", dependencies=[PUBLIC], summary="The pilot as one file", response_class=Response)

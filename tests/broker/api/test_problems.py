@@ -1,5 +1,6 @@
 """What goes wrong is one kind of document, and the server survives what it is sent."""
 
+import json
 import logging
 from typing import Any
 
@@ -11,6 +12,8 @@ from prodchain.broker.api.envelope import LARGEST_BODY
 
 from ..world import evgen
 from .conftest import Broker, bearer, problem
+
+MANY = "/api/pilot/updates"
 
 
 @pytest.mark.parametrize(
@@ -148,3 +151,20 @@ async def test_the_access_log_has_no_secrets_and_no_forged_lines(
     assert token not in ours
     assert "secret-of-the-query" not in ours
     assert not any("\n" in line for line in lines)
+
+
+async def test_of_the_news_of_many_pilots_those_that_are_wrong_are_named(broker: Broker) -> None:
+    token = await broker.token("pilot", "p", "A-BATCH")
+    news = [{"pilot": f"p{n}", "updates": [{"job": n, "state": "running"}]} for n in (1, 2)]
+    answers = (await broker.post(MANY, news, token)).json()
+    assert [each["answers"][0]["command"] for each in answers] == ["discard", "discard"]
+    news[1]["updates"] = [{"job": "x", "state": "running"}]
+    found = problem(await broker.post(MANY, news, token))
+    assert (found["code"], found["object"]) == ("bad-request", "[1].updates[0].job")
+
+
+async def test_news_as_pythons_own_writer_writes_them_are_read(broker: Broker) -> None:
+    token = await broker.token("pilot", "p", "A-BATCH")
+    news = [{"pilot": "p1", "updates": [{"job": 1, "state": "running", "metrics": {"cpu_s": float("nan")}}]}]
+    answer = await broker.client.post(MANY, content=json.dumps(news), headers=bearer(token))
+    assert [each["command"] for each in answer.json()[0]["answers"]] == ["discard"]
