@@ -170,7 +170,7 @@ def _with(work: Work, ask: TaskRequest, secondary: dict[str, list[int]]) -> Work
     beside = {
         name: in_turn(files, ask.secondary[name].files_per_job, work.number) for name, files in secondary.items()
     }
-    return Work(work.number, work.events, work.seed, work.first_event, work.skip, work.files, beside)
+    return work._replace(secondary=beside)
 
 
 async def _secondary(conn: Connection, task: Task, ask: TaskRequest) -> dict[str, list[int]] | None:

@@ -10,7 +10,7 @@ from .errors import unknown
 from .models import Job
 from .splitting import Work
 from .states import AT_QUEUE, ON_PILOT, WAITING, JobState
-from .texts import array
+from .texts import array, lines
 
 GARBAGE_AFTER_S = 900.0
 """When to delete what a lost run may have stored: a pilot that still runs has been told, or gave up, by then."""
@@ -98,7 +98,7 @@ async def define(conn: Connection, kind: Kind, works: Sequence[tuple[Work, int]]
             INSERT INTO job (task_id, number, attempt, priority, events, work, actor, reason,
                              share_id, requirement_id, scout, avoid, spared)
             SELECT $1, number, attempt, $2, new.events, work::jsonb, $3, $4, t.share_id, $9, $10, $11, $12
-            FROM unnest($5::text::int[], $6::text::int[], $7::text::bigint[], $8::text[])
+            FROM unnest($5::text::int[], $6::text::int[], $7::text::bigint[], string_to_array($8, E'\\n'))
                 AS new (number, attempt, events, work)
             JOIN task t ON t.id = $1
             RETURNING id, number
@@ -113,7 +113,7 @@ async def define(conn: Connection, kind: Kind, works: Sequence[tuple[Work, int]]
         array(work.number for work, _ in works),
         array(attempt for _, attempt in works),
         array(work.events for work, _ in works),
-        [work.text() for work, _ in works],
+        lines(work.text() for work, _ in works),
         kind.requirement,
         kind.scout,
         list(kind.avoid),

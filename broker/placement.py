@@ -22,7 +22,7 @@ from .jobs import release_holder
 from .models import Task
 from .offers import offers
 from .states import TaskState
-from .texts import array
+from .texts import array, lines
 
 BUNCH = 2000
 """Jobs of one task placed in one transaction."""
@@ -221,7 +221,8 @@ async def _assign(conn: Connection, bunch: Bunch, decision: Decision, assignment
         UPDATE job j SET state = CASE WHEN new.waits THEN 'assigned' ELSE 'activated' END,
                reason = CASE WHEN new.waits THEN $3 ELSE 'all inputs are at ' || $4 END,
                queue_id = $1, assignment_id = $2, spec = new.spec::json, actor = 'brokerage', changed_at = now()
-        FROM unnest($5::text::bigint[], $6::text::bool[], $7::text[]) AS new (id, waits, spec) WHERE j.id = new.id
+        FROM unnest($5::text::bigint[], $6::text::bool[], string_to_array($7, E'\\n')) AS new (id, waits, spec)
+        WHERE j.id = new.id
         """,
         decision.queue,
         assignment,
@@ -229,7 +230,7 @@ async def _assign(conn: Connection, bunch: Bunch, decision: Decision, assignment
         storage["name"],
         array(decision.jobs),
         array(job in late for job in decision.jobs),
-        list(bunch.specs(decision.jobs, storage["url"])),
+        lines(bunch.specs(decision.jobs, storage["url"])),
     )
 
 

@@ -2,16 +2,16 @@
 
 import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import groupby, islice
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 FILES = 10_000
 """Files of one piece where nobody says how many: they are named on one command line."""
 
 
-@dataclass(frozen=True, slots=True)
-class Work:
+class Work(NamedTuple):
     """One piece of a task's work, the same in every attempt.
 
     ``first_event`` counts from the task's first event (event generation), ``skip`` from the first event of the
@@ -24,7 +24,7 @@ class Work:
     first_event: int = 0
     skip: int = 0
     files: tuple[int, ...] = ()
-    secondary: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    secondary: Mapping[str, tuple[int, ...]] = MappingProxyType({})
 
     @classmethod
     def load(cls, document: Mapping[str, Any]) -> "Work":

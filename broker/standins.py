@@ -4,7 +4,6 @@ What a task made of the first file is not made of the second one; what it has no
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 
 from . import jobs
 from .database import Connection
@@ -70,7 +69,7 @@ async def _read_instead(conn: Connection, task_id: int, old: int, new: int) -> N
     states = await jobs.lock_waiting(conn, list(works))
     await jobs.send_back(conn, list(works), ACTOR, "its input was lost and made again")
     changed = {
-        job: replace(work, files=tuple(new if file == old else file for file in work.files))
+        job: work._replace(files=tuple(new if file == old else file for file in work.files))
         for job, work in works.items()
         if states[job] not in MADE
     }

@@ -10,6 +10,11 @@ def storable(text: str) -> str:
     return text.encode("utf-8", "replace").decode().replace("\0", "\N{REPLACEMENT CHARACTER}")
 
 
+def lines(documents: Iterable[str]) -> str:
+    """JSON documents of a line each, for ``string_to_array``; what ``array`` is for numbers."""
+    return "\n".join(documents)
+
+
 def array(numbers: Iterable[int]) -> str:
     """Numbers as the text of an array, for thousands of them: asyncpg asks each whether it is a list itself."""
     return "{" + ",".join(map(str, numbers)) + "}"

@@ -2,7 +2,6 @@
 
 from bisect import bisect_right
 from collections.abc import Mapping
-from dataclasses import replace
 from itertools import accumulate
 
 from ..splitting import Work
@@ -20,17 +19,17 @@ def halve(work: Work, number: int, events_of: Mapping[int, int], *, by_events: b
     """
     if not work.files or _between_its_events(work, events_of, by_events):
         half = (work.events + 1) // 2
-        second = replace(work, number=number, events=work.events - half)
+        second = work._replace(number=number, events=work.events - half)
         if work.files:
             return _between_events(work, second, half, events_of)
         # event generation: the seed goes by the number
-        second = replace(second, first_event=work.first_event + half, seed=work.seed - work.number + number)
-        return replace(work, events=half), second
+        second = second._replace(first_event=work.first_event + half, seed=work.seed - work.number + number)
+        return work._replace(events=half), second
     middle = (len(work.files) + 1) // 2
     first, rest = work.files[:middle], work.files[middle:]
     return (
-        replace(work, files=first, events=sum(events_of[file] for file in first)),
-        replace(work, number=number, files=rest, events=sum(events_of[file] for file in rest)),
+        work._replace(files=first, events=sum(events_of[file] for file in first)),
+        work._replace(number=number, files=rest, events=sum(events_of[file] for file in rest)),
     )
 
 
@@ -48,6 +47,6 @@ def _between_events(work: Work, second: Work, half: int, events_of: Mapping[int,
     cut = work.skip + half
     last, first = bisect_right(ends, cut - 1), bisect_right(ends, cut)
     return (
-        replace(work, files=work.files[: last + 1], events=half),
-        replace(second, files=work.files[first:], skip=cut - (ends[first - 1] if first else 0)),
+        work._replace(files=work.files[: last + 1], events=half),
+        second._replace(files=work.files[first:], skip=cut - (ends[first - 1] if first else 0)),
     )

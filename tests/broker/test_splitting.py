@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import replace
 from random import Random
 
 import pytest
@@ -223,7 +222,7 @@ def test_both_halves_of_a_piece_are_the_piece(files: list[InputFile], limit: Lim
 
 @pytest.mark.parametrize("secondary", [{}, {"minbias": (4, 5)}])
 def test_work_survives_its_way_through_the_database(secondary: dict[str, tuple[int, ...]]) -> None:
-    work = replace(Work(number=3, events=10, seed=4, skip=20, files=(7, 8)), secondary=secondary)
+    work = Work(number=3, events=10, seed=4, skip=20, files=(7, 8), secondary=secondary)
     assert Work.load(json.loads(work.text())) == work
     assert work.reads == {7, 8, *secondary.get("minbias", ())}
 

@@ -108,6 +108,7 @@ DECLARE
     changes job_change[];
     bad record;
     has record;
+    told record;
 BEGIN
     -- A full join, and a condition that keeps it one: it is hashed, also where the plan was made for a single row.
     SELECT array_agg(ROW(n.id, n.task_id, o.state, n.state, o.queue_id, n.queue_id, o.share_id, n.share_id,
@@ -123,7 +124,6 @@ BEGIN
            bool_or(before = 'defined') AS were_defined, bool_or(state = 'defined') AS are_defined,
            bool_or(before = 'activated') AS were_activated, bool_or(state = 'activated') AS are_activated,
            bool_or(before = 'defined' AND state IN ('assigned', 'activated')) AS placed,
-           bool_or(before = 'defined' AND state = 'activated') AS went_through,
            bool_or(before IN ('sent', 'starting', 'running', 'holding')
                    AND state NOT IN ('sent', 'starting', 'running', 'holding')) AS left_slots,
            bool_or(state IN ('finished', 'failed', 'cancelled', 'closed')) AS ended
@@ -170,16 +170,18 @@ BEGIN
         INSERT INTO event (task_id, job_id, before, state, actor, reason)
             SELECT task_id, id, before, state, actor, reason FROM unnest(changes);
     ELSE
-        IF has.went_through THEN
-            PERFORM tell(c.task_id, array_agg(c.id), 'defined', 'assigned', c.actor, coalesce(a.reason, c.reason))
-                FROM unnest(changes) c LEFT JOIN assignment a ON a.id = c.assignment_id
-                WHERE c.before = 'defined' AND c.state = 'activated'
-                GROUP BY c.task_id, c.actor, coalesce(a.reason, c.reason);
-        END IF;
-        PERFORM tell(task_id, array_agg(id), told_before, state, actor, reason)
-            FROM (SELECT *, CASE WHEN before = 'defined' AND state = 'activated' THEN 'assigned' ELSE before END
-                            AS told_before FROM unnest(changes)) AS c
-            GROUP BY task_id, told_before, state, actor, reason;
+        FOR told IN
+            SELECT task_id, before, state, actor, reason, array_agg(id) AS jobs,
+                   CASE WHEN before = 'defined' AND state = 'activated' THEN assignment_id END AS decision
+            FROM unnest(changes) GROUP BY task_id, before, state, actor, reason, decision
+        LOOP
+            IF told.before = 'defined' AND told.state = 'activated' THEN
+                PERFORM tell(told.task_id, told.jobs, 'defined', 'assigned', told.actor,
+                             coalesce((SELECT reason FROM assignment WHERE id = told.decision), told.reason));
+                told.before := 'assigned';
+            END IF;
+            PERFORM tell(told.task_id, told.jobs, told.before, told.state, told.actor, told.reason);
+        END LOOP;
     END IF;
 
     INSERT INTO job_move (task_id, before, old_queue_id, old_share_id, old_cores, old_events, state, queue_id, share_id,

@@ -1,7 +1,5 @@
 """Work cut in two: every event is in one of the halves."""
 
-from dataclasses import replace
-
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -61,7 +59,7 @@ def test_a_range_of_events_stays_one_whatever_the_task_asks_for_since(sizes: lis
     files = dict(enumerate(sizes, 1))
     skip = data.draw(st.integers(1, sizes[0]))
     work = Work(3, data.draw(st.integers(2, sum(sizes))), 5, skip=skip, files=tuple(files))
-    work = replace(work, events=min(work.events, sum(sizes) - skip))
+    work = work._replace(events=min(work.events, sum(sizes) - skip))
     halves = halve(work, 9, files, by_events=False) if divisible(work, by_events=False) else [work]
     assert [event for half in halves for event in events_of(half, files, by_events=True)] == events_of(
         work, files, by_events=True
