@@ -35,7 +35,7 @@ END = """
         SELECT * FROM unnest($1::bigint[], $2::text[], $3::text[], $4::text[], $5::int[], $6::jsonb[])
             AS o (id, state, actor, reason, exit_code, metrics)
     ), freed AS (
-        DELETE FROM lease l USING over o WHERE l.job_id = o.id
+        DELETE FROM lease WHERE job_id = ANY($1)
     )
     UPDATE job j SET state = o.state, actor = o.actor, reason = o.reason, exit_code = o.exit_code,
                      metrics = o.metrics, changed_at = now()

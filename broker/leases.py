@@ -24,9 +24,8 @@ KEEP = f"""
     ), kept AS (
         UPDATE lease l SET until = now() + make_interval(secs => $2) FROM due WHERE l.ctid = due.at
     )
-    SELECT job FROM unnest($1::bigint[]) AS told (job)
+    SELECT job FROM (SELECT unnest($1) EXCEPT SELECT job_id FROM lease WHERE job_id = ANY($1)) AS gone (job)
     WHERE (SELECT count(*) FROM lease WHERE job_id = ANY($1)) < cardinality($1)
-      AND NOT EXISTS (SELECT FROM lease WHERE job_id = told.job)
 """  # noqa: S608
 """What somebody else has locked ends just now, or is just being kept. A lease is found once and renewed where it was
 found; which ones are gone is looked for only where the count says that some are."""

@@ -47,9 +47,9 @@ PROGRESS = f"""
         FROM mine m WHERE j.id = m.id AND m.moves
     ), due AS MATERIALIZED (
         SELECT l.job_id FROM mine m JOIN lease l ON l.job_id = m.id
-        WHERE l.until < now() + make_interval(secs => $7 * {KEPT}) ORDER BY l.job_id FOR UPDATE OF l
+        WHERE l.job_id = ANY($1) AND l.until < now() + make_interval(secs => $7 * {KEPT}) ORDER BY l.job_id FOR UPDATE OF l
     ), kept AS (
-        UPDATE lease l SET until = now() + make_interval(secs => $7) FROM due WHERE l.job_id = due.job_id
+        UPDATE lease SET until = now() + make_interval(secs => $7) WHERE job_id = ANY(ARRAY(SELECT job_id FROM due))
     )
     SELECT id FROM mine
 """  # noqa: S608

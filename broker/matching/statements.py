@@ -48,7 +48,7 @@ GIVE = """
         WHERE s.fresh
     ), head AS MATERIALIZED (
         SELECT r.job_id, s.place, s.pilot, s.request, s.number FROM seat s JOIN ready r ON r.job_id = s.job
-        WHERE r.queue_id = $1 AND NOT EXISTS (SELECT FROM again a WHERE a.place = s.place)
+        WHERE r.job_id = ANY($6) AND r.queue_id = $1 AND NOT EXISTS (SELECT FROM again a WHERE a.place = s.place)
         FOR UPDATE OF r SKIP LOCKED
     ), leased AS (
         INSERT INTO lease (job_id, pilot, request, seat, until)
