@@ -47,7 +47,8 @@ PROGRESS = f"""
         FROM mine m WHERE j.id = m.id AND m.moves
     ), due AS MATERIALIZED (
         SELECT l.job_id FROM mine m JOIN lease l ON l.job_id = m.id
-        WHERE l.job_id = ANY($1) AND l.until < now() + make_interval(secs => $7 * {KEPT}) ORDER BY l.job_id FOR UPDATE OF l
+        WHERE l.job_id = ANY($1) AND l.until < now() + make_interval(secs => $7 * {KEPT})
+        ORDER BY l.job_id FOR UPDATE OF l
     ), kept AS (
         UPDATE lease SET until = now() + make_interval(secs => $7) WHERE job_id = ANY(ARRAY(SELECT job_id FROM due))
     )
