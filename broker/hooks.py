@@ -45,7 +45,8 @@ async def consume(conn: Connection, grown: Mapping[int, Sequence[int]]) -> None:
             JOIN task_input i ON i.dataset_id = new.dataset_id AND i.role = '' JOIN task t ON t.id = i.task_id
             WHERE NOT t.generated ORDER BY t.id, new.file_id ON CONFLICT DO NOTHING
         )
-        SELECT pg_notify('prodchain_work', 'generate') WHERE EXISTS (SELECT FROM task_input WHERE dataset_id = ANY($3))
+        SELECT pg_notify('prodchain_work', 'generate')
+        WHERE EXISTS (SELECT FROM task_input WHERE dataset_id = ANY($3))
         """,
         [dataset_id for dataset_id, file_ids in grown.items() for _ in file_ids],
         [file_id for file_ids in grown.values() for file_id in file_ids],
