@@ -15,11 +15,12 @@ import statistics
 import sys
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from contextlib import suppress
 from typing import Any, NamedTuple
 
 import asyncpg
+from msgspec.json import encode as json_of
 
 from prodchain.broker import reports
 from prodchain.broker.database import BY_INDEX, connect
@@ -29,7 +30,7 @@ from prodchain.pilot_agent.messages import Acquire, Stored, Update, Updates
 
 from . import broker_submit, brokerage, peer
 from .client import Caller
-from .farm import Farm, Server, farm, rss_mb, serve
+from .farm import Farm, Server, farm, furnished, rss_mb, serve
 from .load import Load, load
 
 
@@ -57,6 +58,8 @@ FULL = Sizes(10, 3, 200_000, 1_000_000, 10_000_000, 500, 100_000, 10_000, 2000, 
 QUICK = Sizes(1, 1, 10_000, 30_000, 100_000, 100, 3_000, 1000, 500, 10_000, 4_000, 2_000)
 BULK = 200
 """Jobs in a bulk call."""
+SENDERS, ROUNDS = 8, 4
+"""Farms that send heartbeats in bulk calls at once, and how many such calls each has."""
 THREADS = 4
 """Of the load generator where pilots may share one: a thread for each of them would take CPU that servers need."""
 
@@ -127,17 +130,29 @@ async def several(found: dict[str, Any], park: Farm, server: Server, one: Load, 
     }
 
 
-async def depth(found: dict[str, Any], park: Farm, server: Server, shallow: Load, sizes: Sizes) -> None:
-    """The same at many times the jobs."""
-    say(f"dispatch with {sizes.deep_all:,} jobs")
-    await park.fill(sizes.deep_all - sizes.deep_ready, "finished")
-    await park.stock(sizes.deep_ready)
-    deep = await rush(park, server, 64, sizes)
+async def depth(found: dict[str, Any], park: Farm, server: Server, sizes: Sizes) -> None:
+    """The same at many times the jobs, in turns with a farm that has few, beside it."""
+    say(f"dispatch with {sizes.deep_all:,} jobs, and with few")
+    async with furnished(park.folder, park.database, "few") as few:
+        filling = park.fill(sizes.deep_all - sizes.deep_ready, "finished")
+        flat, _ = await asyncio.gather(asyncio.to_thread(serve, few), filling)
+        await asyncio.gather(few.stock(sizes.stock), park.stock(sizes.deep_ready))
+        parks = ((park, server), (few, flat))
+        await asyncio.gather(*(load(*each, "dispatch", pilots=8, seconds=1, threads=THREADS) for each in parks))
+        turns = [[await _settled_rush(*each, sizes) for each in parks] for _ in range(sizes.turns)]
+    deep, shallow = (_middle(runs) for runs in zip(*turns, strict=True))
     found |= {
         "dispatch_depth_ratio": round(deep.per_s / shallow.per_s, 3),
         "dispatch_depth_cpu_ratio": round(deep.cpu_ms / shallow.cpu_ms, 3),
+        "dispatch_depth_turns_per_s": [[round(run.per_s) for run in runs] for runs in turns],
         "jobs_deep": sizes.deep_all,
     }
+
+
+async def _settled_rush(park: Farm, server: Server, sizes: Sizes) -> Load:
+    """From the same state, whatever was filled in before."""
+    await park.settle()
+    return await rush(park, server, 64, sizes)
 
 
 async def wakeup(found: dict[str, Any], park: Farm, server: Server, sizes: Sizes) -> None:
@@ -263,17 +278,16 @@ async def heartbeats(found: dict[str, Any], park: Farm, server: Server, sizes: S
     say("heartbeats")
     pilots, each = 64, sizes.beats
     run = uuid.uuid4().hex[:8]
-    first = await park.fill(pilots + 8 * each, "running")
+    first = await park.fill(pilots + SENDERS * ROUNDS * each, "running")
     await park.pool.execute(
         """
         WITH held AS (
             UPDATE job SET pilot = CASE WHEN id < $1 + $2
                                    THEN format('pilot-%s-%s', $3::text, lpad((id - $1)::text, 5, '0'))
-                                        ELSE format('farm-%s', id - $1) END
+                                        ELSE format('farm-%s', id) END
             WHERE id >= $1 AND state = 'running' RETURNING id, pilot
         )
-        INSERT INTO lease (job_id, pilot, request, seat, until)
-        SELECT id, pilot, id::text, 1, now() + interval '1 minute' FROM held
+        INSERT INTO lease (job_id, pilot, request, seat, until) SELECT id, pilot, id::text, 1, now() FROM held
         """,
         first,
         pilots,
@@ -289,26 +303,58 @@ async def heartbeats(found: dict[str, Any], park: Farm, server: Server, sizes: S
         PILOT_RUN=run,
         PILOT_JOBS=str(first),
     )
-    end = time.monotonic() + sizes.seconds
-    sent = 0
+    found |= {"heartbeats_per_s": round(single.per_s), "heartbeat_cpu_ms": round(single.cpu_ms, 4)}
+    starts = [first + pilots + sender * ROUNDS * each for sender in range(SENDERS)]
+    senders = [await _Sender.made(Caller(server.url, park.token), start, each) for start in starts]
+    found["heartbeats_bulk_per_s"] = round(each * await _calls_per_s(*(one.beat(sizes.seconds) for one in senders)))
+    passes = []
+    for _ in range(sizes.turns):
+        await park.pool.execute("UPDATE lease SET until = now()")
+        passes.append(each * await _calls_per_s(*(one.renew() for one in senders)))
+    found["heartbeats_renewing_per_s"] = round(statistics.median(passes))
+    for one in senders:
+        one.caller.close()
 
-    async def farm_beats(start: int) -> None:
-        nonlocal sent
-        caller = Caller(server.url, park.token)
-        news = [Updates(f"farm-{start + n - first}", [Update(start + n, "running")]) for n in range(each)]
-        while time.monotonic() < end:
-            answers = await caller.post("/api/pilot/updates", news)
-            assert all(answer["answers"][0]["command"] == "continue" for answer in answers)
-            sent += each
-        caller.close()
 
+async def _calls_per_s(*work: Coroutine[Any, Any, int]) -> float:
     start = time.monotonic()
-    await asyncio.gather(*(farm_beats(first + pilots + number * each) for number in range(8)))
-    found |= {
-        "heartbeats_per_s": round(single.per_s),
-        "heartbeat_cpu_ms": round(single.cpu_ms, 4),
-        "heartbeats_bulk_per_s": round(sent / (time.monotonic() - start)),
-    }
+    return sum(await asyncio.gather(*work)) / (time.monotonic() - start)
+
+
+class _Sender(NamedTuple):
+    """A farm's bulk calls of heartbeats, with the answers to them."""
+
+    caller: Caller
+    calls: list[tuple[bytes, bytes]]
+
+    @classmethod
+    async def made(cls, caller: Caller, first: int, each: int) -> "_Sender":
+        """What is sent, and answered, once: the next ones are heartbeats."""
+        calls = []
+        for start in range(first, first + ROUNDS * each, each):
+            body = json_of([Updates(f"farm-{job}", [Update(job, "running")]) for job in range(start, start + each)])
+            answer = await caller.send("/api/pilot/updates", body)
+            assert answer.count(b'"command":"continue"') == each
+            calls.append((body, answer))
+        return cls(caller, calls)
+
+    async def beat(self, seconds: float) -> int:
+        """The same jobs again and again, as fast as it goes: most leases are fresh."""
+        end = time.monotonic() + seconds
+        sent = 0
+        while time.monotonic() < end:
+            await self._send(*self.calls[0])
+            sent += 1
+        return sent
+
+    async def renew(self) -> int:
+        """Each job once."""
+        for call in self.calls:
+            await self._send(*call)
+        return len(self.calls)
+
+    async def _send(self, body: bytes, answer: bytes) -> None:
+        assert await self.caller.send("/api/pilot/updates", body) == answer
 
 
 async def crowd(found: dict[str, Any], park: Farm, server: Server, sizes: Sizes) -> None:
@@ -357,7 +403,7 @@ async def measure(sizes: Sizes) -> dict[str, Any]:
         server, bare = await asyncio.gather(asyncio.to_thread(serve, park), asyncio.to_thread(serve, park, bare_loop))
         at_64 = await dispatch(found, park, server, bare, sizes)
         await several(found, park, server, at_64, sizes)
-        await depth(found, park, server, at_64, sizes)
+        await depth(found, park, server, sizes)
         await park.stock(sizes.stock + 2 * sizes.bulk)
         await life(found, park, server, sizes)
         await heartbeats(found, park, server, sizes)

@@ -294,23 +294,33 @@ async def fold(pool: Pool) -> None:
 
 @asynccontextmanager
 async def farm() -> AsyncIterator[Farm]:
+    """In a PostgreSQL of its own, which goes with it, also where SIGTERM is the end."""
+    if task := asyncio.current_task():
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
     with tempfile.TemporaryDirectory(prefix="prodchain-bench-") as name:
         folder = Path(name)
         database = await asyncio.to_thread(postgres.start, postgres.data_folder(folder))
         try:
-            url = database.create_database()
-            await migrate(url)
-            pool = await connect(url)
-            queue, token = await furnish(pool, folder)
-            found = Farm(folder, database, url, pool, queue, token)
-            folding = asyncio.create_task(fold(pool))
-            try:
+            async with furnished(folder, database) as found:
                 yield found
-            finally:
-                folding.cancel()
-                await asyncio.gather(folding, return_exceptions=True)
-                for server in found.servers:
-                    server.stop()
-                await pool.close()
         finally:
             database.stop(remove=True)
+
+
+@asynccontextmanager
+async def furnished(folder: Path, database: postgres.PostgresServer, name: str = "farm") -> AsyncIterator[Farm]:
+    """In a database of this name."""
+    url = database.create_database(name)
+    await migrate(url)
+    pool = await connect(url)
+    queue, token = await furnish(pool, folder)
+    found = Farm(folder, database, url, pool, queue, token)
+    folding = asyncio.create_task(fold(pool))
+    try:
+        yield found
+    finally:
+        folding.cancel()
+        await asyncio.gather(folding, return_exceptions=True)
+        for server in found.servers:
+            server.stop()
+        await pool.close()
