@@ -44,9 +44,16 @@ CREATE INDEX mass_event_task ON mass_event (task_id, id);
 -- looked at for a job. What failed has a row of its own, for the indexes of failures.
 CREATE FUNCTION tell(of_task bigint, jobs bigint[], before text, state text, actor text, reason text) RETURNS void
 LANGUAGE plpgsql AS $$
+DECLARE
+    worth CONSTANT int = 8;
 BEGIN
+    IF cardinality(jobs) < worth OR state = 'failed' THEN
+        INSERT INTO event (task_id, job_id, before, state, actor, reason)
+            SELECT of_task, job, tell.before, tell.state, tell.actor, tell.reason FROM unnest(jobs) AS job;
+        RETURN;
+    END IF;
     WITH near AS (
-        SELECT range_agg(int8range(job, job, '[]')) AS jobs, count(*) >= 8 AND tell.state <> 'failed' AS many
+        SELECT range_agg(int8range(job, job, '[]')) AS jobs, count(*) >= worth AS many
         FROM unnest(tell.jobs) AS job GROUP BY job / 10000
     ), told AS (
         INSERT INTO mass_event (task_id, jobs, before, state, actor, reason)
