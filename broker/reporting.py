@@ -171,12 +171,13 @@ class Reports:
         self._calls += 1
         try:
             await self._beat(texts, beats, news)
-            answers = [beat.answer if beat else b"" for beat in beats]
-            for place, answer in (await self._tell(queue, news)).items():
-                answers[place] = encoded(answer)
-                self._learn(queue, texts[place], news[place], answer, answers[place])
+            told = await self._tell(queue, news) if news else {}
         finally:
             self._calls -= 1
+        answers = [beat.answer if beat else b"" for beat in beats]
+        for place, answer in told.items():
+            answers[place] = encoded(answer)
+            self._learn(queue, texts[place], news[place], answer, answers[place])
         self._pilots.heard([beat.pilot for beat in beats if beat])
         return answers
 
