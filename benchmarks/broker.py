@@ -55,10 +55,10 @@ class Sizes(NamedTuple):
 
 
 FULL = Sizes(10, 3, 200_000, 1_000_000, 10_000_000, 500, 100_000, 10_000, 2000, 100_000, 60_000, 20_000)
-QUICK = Sizes(1, 1, 10_000, 30_000, 100_000, 100, 3_000, 1000, 500, 10_000, 4_000, 2_000)
+QUICK = Sizes(1, 1, 10_000, 30_000, 100_000, 100, 2_000, 1000, 500, 10_000, 4_000, 2_000)
 BULK = 200
 """Jobs in a bulk call."""
-SENDERS, ROUNDS = 8, 4
+SENDERS, ROUNDS = 8, 2
 """Farms that send heartbeats in bulk calls at once, and how many such calls each has."""
 THREADS = 4
 """Of the load generator where pilots may share one: a thread for each of them would take CPU that servers need."""
@@ -106,11 +106,17 @@ def _middle(runs: Sequence[Load]) -> Load:
     return sorted(runs, key=lambda run: run.per_s)[len(runs) // 2]
 
 
+async def _warm(park: Farm, sizes: Sizes) -> Server:
+    """A server that has prepared its statements."""
+    server, _ = await asyncio.gather(asyncio.to_thread(serve, park), park.stock(sizes.stock))
+    await load(park, server, "dispatch", pilots=8, seconds=1, threads=THREADS)
+    return server
+
+
 async def several(found: dict[str, Any], park: Farm, server: Server, one: Load, sizes: Sizes) -> None:
     """The same pilots, half of them at a second server."""
     say("dispatch by two servers")
-    second = serve(park)
-    await load(park, second, "dispatch", pilots=8, seconds=1, threads=THREADS)
+    second = await _warm(park, sizes)
     await park.stock(sizes.stock)
     before = await park.given()
     two = await asyncio.gather(
@@ -134,11 +140,8 @@ async def depth(found: dict[str, Any], park: Farm, server: Server, sizes: Sizes)
     """The same at many times the jobs, in turns with a farm that has few, beside it."""
     say(f"dispatch with {sizes.deep_all:,} jobs, and with few")
     async with furnished(park.folder, park.database, "few") as few:
-        filling = park.fill(sizes.deep_all - sizes.deep_ready, "finished")
-        flat, _ = await asyncio.gather(asyncio.to_thread(serve, few), filling)
-        await asyncio.gather(few.stock(sizes.stock), park.stock(sizes.deep_ready))
+        flat, _ = await asyncio.gather(_warm(few, sizes), _deepen(park, sizes))
         parks = ((park, server), (few, flat))
-        await asyncio.gather(*(load(*each, "dispatch", pilots=8, seconds=1, threads=THREADS) for each in parks))
         turns = [[await _settled_rush(*each, sizes) for each in parks] for _ in range(sizes.turns)]
     deep, shallow = (_middle(runs) for runs in zip(*turns, strict=True))
     found |= {
@@ -147,6 +150,11 @@ async def depth(found: dict[str, Any], park: Farm, server: Server, sizes: Sizes)
         "dispatch_depth_turns_per_s": [[round(run.per_s) for run in runs] for runs in turns],
         "jobs_deep": sizes.deep_all,
     }
+
+
+async def _deepen(park: Farm, sizes: Sizes) -> None:
+    await park.fill(sizes.deep_all - sizes.deep_ready, "finished")
+    await park.stock(sizes.deep_ready)
 
 
 async def _settled_rush(park: Farm, server: Server, sizes: Sizes) -> Load:
