@@ -55,7 +55,7 @@ class Sizes(NamedTuple):
 
 
 FULL = Sizes(10, 3, 200_000, 1_000_000, 10_000_000, 500, 100_000, 10_000, 2000, 100_000, 60_000, 20_000)
-QUICK = Sizes(1, 1, 10_000, 30_000, 100_000, 100, 2_000, 1000, 500, 10_000, 4_000, 2_000)
+QUICK = Sizes(1, 1, 10_000, 20_000, 60_000, 100, 2_000, 1000, 500, 10_000, 4_000, 2_000)
 BULK = 200
 """Jobs in a bulk call."""
 SENDERS, ROUNDS = 8, 2
@@ -142,7 +142,7 @@ async def depth(found: dict[str, Any], park: Farm, server: Server, sizes: Sizes)
     async with furnished(park.folder, park.database, "few") as few:
         flat, _ = await asyncio.gather(_warm(few, sizes), _deepen(park, sizes))
         parks = ((park, server), (few, flat))
-        turns = [[await _settled_rush(*each, sizes) for each in parks] for _ in range(sizes.turns)]
+        turns = [[await rush(*each, 64, sizes) for each in parks] for _ in range(sizes.turns)]
     deep, shallow = (_middle(runs) for runs in zip(*turns, strict=True))
     found |= {
         "dispatch_depth_ratio": round(deep.per_s / shallow.per_s, 3),
@@ -155,12 +155,6 @@ async def depth(found: dict[str, Any], park: Farm, server: Server, sizes: Sizes)
 async def _deepen(park: Farm, sizes: Sizes) -> None:
     await park.fill(sizes.deep_all - sizes.deep_ready, "finished")
     await park.stock(sizes.deep_ready)
-
-
-async def _settled_rush(park: Farm, server: Server, sizes: Sizes) -> Load:
-    """From the same state, whatever was filled in before."""
-    await park.settle()
-    return await rush(park, server, 64, sizes)
 
 
 async def wakeup(found: dict[str, Any], park: Farm, server: Server, sizes: Sizes) -> None:

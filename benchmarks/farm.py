@@ -162,9 +162,11 @@ class Farm:
         await self.pool.execute("CHECKPOINT", timeout=600)
 
     async def stock(self, jobs: int) -> None:
-        """At least so many are ready."""
+        """At least so many are ready, and nothing is left over from what was before."""
         if (missing := jobs - await self.ready()) > 0:
             await self.fill(missing)
+        else:
+            await self.settle()
 
     async def given(self) -> int:
         """Jobs that pilots have or had."""
@@ -209,6 +211,7 @@ def serve(farm: Farm, command: list[str] | None = None) -> Server:
     with (farm.folder / f"server-{port}.log").open("wb") as log:
         process = subprocess.Popen(program, env=environment, stdout=log, stderr=log)
     server = Server(process, f"http://127.0.0.1:{port}")
+    farm.servers.append(server)
     end = time.monotonic() + 60
     while time.monotonic() < end:
         try:
@@ -218,7 +221,6 @@ def serve(farm: Farm, command: list[str] | None = None) -> Server:
                 break
             time.sleep(0.05)
         else:
-            farm.servers.append(server)
             return server
     raise RuntimeError((farm.folder / f"server-{port}.log").read_text()[-3000:])
 
