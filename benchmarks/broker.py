@@ -314,8 +314,6 @@ async def heartbeats(found: dict[str, Any], park: Farm, server: Server, sizes: S
         await park.pool.execute("UPDATE lease SET until = now()")
         passes.append(each * await _calls_per_s(*(one.renew() for one in senders)))
     found["heartbeats_renewing_per_s"] = round(statistics.median(passes))
-    for one in senders:
-        one.caller.close()
 
 
 async def _calls_per_s(*work: Coroutine[Any, Any, int]) -> float:
@@ -338,6 +336,7 @@ class _Sender(NamedTuple):
             answer = await caller.send("/api/pilot/updates", body)
             assert answer.count(b'"command":"continue"') == each
             calls.append((body, answer))
+        caller.close()  # rather than the server, which does so after seconds of silence
         return cls(caller, calls)
 
     async def beat(self, seconds: float) -> int:
@@ -347,12 +346,14 @@ class _Sender(NamedTuple):
         while time.monotonic() < end:
             await self._send(*self.calls[0])
             sent += 1
+        self.caller.close()
         return sent
 
     async def renew(self) -> int:
         """Each job once."""
         for call in self.calls:
             await self._send(*call)
+        self.caller.close()
         return len(self.calls)
 
     async def _send(self, body: bytes, answer: bytes) -> None:

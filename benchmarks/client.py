@@ -32,5 +32,7 @@ class Caller:
         return answer
 
     def close(self) -> None:
+        """The next call opens it again."""
         if self._writer is not None:
             self._writer.close()
+            self._writer = None
