@@ -2,20 +2,17 @@
 
 import asyncio
 from collections import Counter
-from pathlib import Path
 from random import Random
-from uuid import uuid4
 
 import asyncpg
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from prodchain.broker import why
-from prodchain.broker.database import connect
 
 from .play import EVENTS, MOVES, REQUESTS, Play
 from .truths import wrong
-from .world import World, inside
+from .world import World, fresh, inside
 
 OFTEN = ["agent"] * 6 + ["acquire", "report", "arrive", "retry task"] * 3 + ["submit", "kill task", *MOVES]
 schedules = st.lists(st.tuples(st.sampled_from(OFTEN), st.integers(0, 29)), min_size=40, max_size=60)
@@ -46,29 +43,16 @@ async def all_is_done(play: Play) -> None:
 def test_any_order_of_moves_makes_every_event_once(
     schedule: list[tuple[str, int]], postgres_url: str, template: str
 ) -> None:
-    async def run() -> None:
-        name = f"test_{uuid4().hex[:12]}"
-        admin = await asyncpg.connect(postgres_url.format("postgres"))
-        await admin.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
-        await admin.execute(f"ALTER DATABASE {name} SET synchronous_commit = off")  # for speed
-        pool = await connect(postgres_url.format(name), size=2)
-        world = World(pool, Path("/nowhere"))
-        try:
-            await world.start()
-            play = Play(world)
-            for move, n in schedule:
-                await MOVES[move](play, n)
-                await look(play, n)
-            await play.finish()
-            await look(play)
-            await all_is_done(play)
-        finally:
-            await world.dispatcher.stop()
-            await pool.close()
-            await admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
-            await admin.close()
+    async def whole(world: World) -> None:
+        play = Play(world)
+        for move, n in schedule:
+            await MOVES[move](play, n)
+            await look(play, n)
+        await play.finish()
+        await look(play)
+        await all_is_done(play)
 
-    asyncio.run(run())
+    asyncio.run(fresh(postgres_url, template, whole))
 
 
 async def test_moves_at_the_same_time_neither_block_each_other_nor_break_anything(world: World) -> None:

@@ -4,21 +4,18 @@ import asyncio
 import os
 from collections import Counter
 from collections.abc import Awaitable, Callable
-from pathlib import Path
 from random import Random
-from uuid import uuid4
 
 import asyncpg
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from prodchain.broker.database import connect
 from prodchain.catalog import recount
 
 from .full_play import AGENTS, DATA, MOVES, ORDERS, PILOTS, REQUESTS, FullPlay
 from .truths import left, no_event_twice, wrong
-from .world import World, inside
+from .world import World, fresh, inside
 
 EXAMPLES = int(os.environ.get("PRODCHAIN_TEST_EXAMPLES", "5"))
 """A run over night takes thousands."""
@@ -46,23 +43,13 @@ async def nothing_is_left(play: FullPlay) -> None:
 
 
 async def play_on_a_database(postgres_url: str, template: str, run: Callable[[FullPlay], Awaitable[None]]) -> None:
-    name = f"test_{uuid4().hex[:12]}"
-    admin = await asyncpg.connect(postgres_url.format("postgres"))
-    await admin.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
-    await admin.execute(f"ALTER DATABASE {name} SET synchronous_commit = off")  # for speed
-    pool = await connect(postgres_url.format(name), size=2)
-    world = World(pool, Path("/nowhere"))
-    try:
-        await world.start()
+    async def whole(world: World) -> None:
         play = FullPlay(world)
         await play.start()
         await run(play)
         await play.stop()
-    finally:
-        await world.dispatcher.stop()
-        await pool.close()
-        await admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
-        await admin.close()
+
+    await fresh(postgres_url, template, whole)
 
 
 @pytest.mark.timeout(300 + 30 * EXAMPLES)

@@ -3,24 +3,21 @@
 import asyncio
 import json
 from collections import defaultdict
-from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
-import asyncpg
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from prodchain.broker import orders, task_spans, task_views, why
-from prodchain.broker.database import Connection, connect
+from prodchain.broker.database import Connection
 from prodchain.broker.errors import BadRequest
 from prodchain.broker.jobs import send_back
 from prodchain.broker.models import Task
 
 from .test_page_views import rows_of
 from .truths import wrong
-from .world import World, evgen, inside
+from .world import World, evgen, fresh, inside
 
 JOBS = 40
 BLOCK = 10_000
@@ -91,22 +88,7 @@ async def told_by_task(conn: Connection, task: Task) -> list[dict[str, Any]]:
 def test_stories_of_jobs_moved_together_are_those_of_jobs_moved_one_by_one(
     schedule: list[tuple[str, int, int]], postgres_url: str, template: str
 ) -> None:
-    async def run() -> None:
-        name = f"test_{uuid4().hex[:12]}"
-        admin = await asyncpg.connect(postgres_url.format("postgres"))
-        await admin.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
-        pool = await connect(postgres_url.format(name), size=2)
-        world = World(pool, Path("/nowhere"))
-        try:
-            await world.start()
-            await check(world, schedule)
-        finally:
-            await world.dispatcher.stop()
-            await pool.close()
-            await admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
-            await admin.close()
-
-    asyncio.run(run())
+    asyncio.run(fresh(postgres_url, template, lambda world: check(world, schedule)))
 
 
 async def check(world: World, schedule: list[tuple[str, int, int]]) -> None:

@@ -2,22 +2,18 @@
 
 import asyncio
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
-import asyncpg
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from prodchain.broker import job_orders, orders, queue_orders, task_changes, why
-from prodchain.broker.database import connect
 from prodchain.broker.models import QueueStatus
 from prodchain.pilot_agent.messages import Acquire
 
 from .play import MOVES, Play
 from .test_any_order import schedules
-from .world import World, evgen, inside
+from .world import World, evgen, fresh, inside
 
 QUEUES = st.fixed_dictionaries(
     {
@@ -137,22 +133,6 @@ async def helped(
             after = await world.value("SELECT state FROM job WHERE id = $1", job)
             assert after != "defined", f"no queue took it after {done}"
     raise AssertionError(f"it does not run after {done}")
-
-
-async def fresh(postgres_url: str, template: str, play: Any) -> None:
-    name = f"test_{uuid4().hex[:12]}"
-    admin = await asyncpg.connect(postgres_url.format("postgres"))
-    await admin.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
-    pool = await connect(postgres_url.format(name), size=2)
-    world = World(pool, Path("/nowhere"))
-    try:
-        await world.start()
-        await play(world)
-    finally:
-        await world.dispatcher.stop()
-        await pool.close()
-        await admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
-        await admin.close()
 
 
 @settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True)

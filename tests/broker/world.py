@@ -23,7 +23,7 @@ from prodchain.broker import (
     watching,
 )
 from prodchain.broker.bunches import Pace
-from prodchain.broker.database import Connection, Pool
+from prodchain.broker.database import Connection, Pool, connect
 from prodchain.broker.matching.dispatcher import Dispatcher
 from prodchain.broker.models import Task
 from prodchain.broker.reports import Report
@@ -215,3 +215,21 @@ async def inside(pool: Pool, work: Any, *values: Any) -> Any:
     conn: Connection
     async with pool.acquire() as conn, conn.transaction():
         return await work(conn, *values)
+
+
+async def fresh(postgres_url: str, template: str, play: Callable[[World], Awaitable[None]]) -> None:
+    """Play in a world with a database of its own: a property test has one for each example."""
+    name = f"test_{uuid.uuid4().hex[:12]}"
+    admin = await asyncpg.connect(postgres_url.format("postgres"))
+    await admin.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
+    await admin.execute(f"ALTER DATABASE {name} SET synchronous_commit = off")  # for speed
+    pool = await connect(postgres_url.format(name), size=2)
+    world = World(pool, Path("/nowhere"))
+    try:
+        await world.start()
+        await play(world)
+    finally:
+        await world.dispatcher.stop()
+        await pool.close()
+        await admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
+        await admin.close()
