@@ -12,6 +12,7 @@ from prodchain.broker import job_orders, leases, reporting
 from prodchain.broker.errors import BadRequest
 from prodchain.broker.pilots import Pilots
 from prodchain.broker.reporting import Reports
+from prodchain.catalog import datasets
 from prodchain.pilot_agent.messages import Answer, Answers, JobSpec, Update, Updates, decode, encode
 
 from .world import World, evgen, finished, inside
@@ -179,6 +180,21 @@ async def test_an_output_that_the_catalog_refuses_fails_its_own_job_only(world: 
     assert answers == [["continue"], ["discard"], ["continue"], ["continue"]]
     assert await world.value("SELECT count(*) FROM job WHERE state = 'finished'") == 3
     assert await world.value("SELECT count(*) FROM job WHERE state = 'failed'") == 1
+
+
+async def test_an_output_for_a_dataset_that_was_closed_fails_its_own_job_only(world: World, reports: Reports) -> None:
+    [(pilot, spec)] = await running(world, 1)
+    await world.submit(evgen(output="mc26.700009.Z.evgen.EVNT.v1", events=25))
+    await world.agents()
+    other = await world.acquire("A-BATCH", "other")
+    assert other is not None
+    closed = await world.value("SELECT output_id FROM task ORDER BY id LIMIT 1")
+    await inside(world.pool, datasets.close, closed)
+    news = [Updates(pilot, [finished(spec)]), Updates("other", [finished(other)])]
+    answers = [commands(each) for each in await told(reports, await queue_of(world), news)]
+    assert answers == [["discard"], ["continue"]]
+    assert "closed" in await world.value("SELECT error FROM job WHERE id = $1", spec.job)
+    assert await world.value("SELECT files FROM dataset WHERE id = $1", closed) == 0
 
 
 @pytest.mark.parametrize(
