@@ -192,15 +192,16 @@ class Reports:
                 news[place], beats[place] = _decoded(texts[place]), None
 
     async def _tell(self, queue: int, news: Mapping[int, Updates]) -> dict[int, Answers]:
+        over = {place for place, each in news.items() if _is_over(each)}
         told: dict[int, asyncio.Future[Answers]] = {}
         for place, each in news.items():
-            line = self._over if _is_over(each) else self._on_the_way
+            line = self._over if place in over else self._on_the_way
             told[place] = line.put(Report(queue, each), len(each.updates))
         if len(told) > 1:
             await asyncio.gather(*told.values())
         answers = {place: await answer for place, answer in told.items()}
-        self._pilots.heard([each.pilot for each in news.values() if not _is_over(each)])
-        self._pilots.heard([each.pilot for each in news.values() if _is_over(each)], free=True)
+        self._pilots.heard([each.pilot for place, each in news.items() if place not in over])
+        self._pilots.heard([news[place].pilot for place in over], free=True)
         return answers
 
     def _learn(self, queue: int, text: bytes, news: Updates, answer: Answers, encoded_answer: bytes) -> None:
