@@ -112,6 +112,19 @@ async def earlier(postgres_url: str, revision: str) -> AsyncIterator[str]:
     await admin.close()
 
 
+@asynccontextmanager
+async def migrated(postgres_url: str, revision: str, then: str) -> AsyncIterator[asyncpg.Connection]:
+    """A connection to a database that got these rows when it was of that revision, and was migrated since."""
+    async with earlier(postgres_url, revision) as url:
+        conn = await asyncpg.connect(url)
+        await conn.execute(then)
+        await conn.close()
+        await migrate(url)
+        conn = await asyncpg.connect(url)
+        yield conn
+        await conn.close()
+
+
 async def test_data_of_the_first_release_is_counted_and_goes_on(first_release: str) -> None:
     conn = await asyncpg.connect(first_release)
     await conn.execute(FIRST)
@@ -143,13 +156,7 @@ async def test_data_of_the_first_release_is_counted_and_goes_on(first_release: s
 
 
 async def test_what_groups_made_is_on_their_accounts_afterwards(postgres_url: str) -> None:
-    async with earlier(postgres_url, "0005") as url:
-        conn = await asyncpg.connect(url)
-        await conn.execute(GROUPS)
-        await conn.close()
-        await migrate(url)
-
-        conn = await asyncpg.connect(url)
+    async with migrated(postgres_url, "0005", GROUPS) as conn:
         charged = await conn.fetch("SELECT name, version, charged FROM dataset ORDER BY id")
         assert [tuple(row) for row in charged] == [
             ("ours", 1, "group:higgs"),
@@ -161,25 +168,20 @@ async def test_what_groups_made_is_on_their_accounts_afterwards(postgres_url: st
         assert [tuple(row) for row in use] == [("ada", 3), ("bob", 0), ("group:higgs", 4)]
         assert await recount.check(conn) == []
         assert [row[0] for row in await conn.fetch("SELECT throttled_by FROM task ORDER BY id")] == ["work", ""]
-        await conn.close()
+
+
+USED = """
+INSERT INTO work_done (day, owner, group_name, state, jobs, core_s, folded) VALUES
+    ('2026-11-01', 'ada', '', 'finished', 5, 50, true),
+    ('2026-11-01', 'ada', '', 'finished', 2, 20, false),
+    ('2026-11-01', 'ada', '', 'failed', 1, 3, false)
+"""
 
 
 async def test_what_was_used_before_counters_moved_together_is_still_known(postgres_url: str) -> None:
-    async with earlier(postgres_url, "0008") as url:
-        conn = await asyncpg.connect(url)
-        await conn.execute("""
-            INSERT INTO work_done (day, owner, group_name, state, jobs, core_s, folded) VALUES
-                ('2026-11-01', 'ada', '', 'finished', 5, 50, true),
-                ('2026-11-01', 'ada', '', 'finished', 2, 20, false),
-                ('2026-11-01', 'ada', '', 'failed', 1, 3, false)
-        """)
-        await conn.close()
-        await migrate(url)
-
-        conn = await asyncpg.connect(url)
+    async with migrated(postgres_url, "0008", USED) as conn:
         used = await conn.fetch("SELECT owner, state, jobs, core_s FROM work_done ORDER BY state")
         assert [tuple(row) for row in used] == [("ada", "failed", 1, 3), ("ada", "finished", 7, 70)]
-        await conn.close()
 
 
 JOBS = """
@@ -196,13 +198,7 @@ INSERT INTO job (task_id, number, work, actor, reason, requirement_id)
 
 
 async def test_the_story_of_a_job_goes_on_where_events_of_many_jobs_became_one_row(postgres_url: str) -> None:
-    async with earlier(postgres_url, "0008") as url:
-        conn = await asyncpg.connect(url)
-        await conn.execute(JOBS)
-        await conn.close()
-        await migrate(url)
-
-        conn = await asyncpg.connect(url)
+    async with migrated(postgres_url, "0008", JOBS) as conn:
         await conn.execute("UPDATE job SET state = 'cancelled', actor = 'user:ada', reason = 'no more'")
         counts = await conn.fetchrow(
             "SELECT (SELECT count(*) FROM event WHERE job_id IS NOT NULL), (SELECT count(*) FROM mass_event)"
@@ -214,4 +210,3 @@ async def test_the_story_of_a_job_goes_on_where_events_of_many_jobs_became_one_r
             (None, "defined", "generation"),
             ("defined", "cancelled", "user:ada"),
         ]
-        await conn.close()
