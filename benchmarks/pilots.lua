@@ -1,5 +1,6 @@
--- One pilot for each of wrk's connections, with its own name and one request under way. Where an answer decides on the
--- next request (life), each is a thread (-t and -c are equal); else a thread is PILOT_NAMES pilots in turn.
+-- One pilot for each of wrk's connections, with its own name and one request under way: a thread is PILOT_NAMES pilots
+-- in turn. Where an answer decides on the next request (life), a thread is one pilot, and each of its connections a slot
+-- of it: an answer does not say whose it is.
 -- PILOT_TOKEN, PILOT_WORK: dispatch (a job for each call), crowd (each call is another pilot's, which no job fits),
 -- life (dispatch, running, finished), beat (heartbeats),
 -- PILOT_JOBS for beat: the first job; pilot n has the job first + n.
@@ -9,15 +10,16 @@ function setup(thread)
    pilots = pilots + 1
 end
 
-local work, names, name, count, stage, job, lfn
+local work, names, name, count, job
 local head = {["Content-Type"] = "application/json"}
-local format = string.format
+local format, match = string.format, string.match
+local outputs, due, first, last = {}, {}, 1, 0
 
 function init(args)
    work = os.getenv("PILOT_WORK") or "dispatch"
    head["Authorization"] = "Bearer " .. (os.getenv("PILOT_TOKEN") or "none")
    names = tonumber(os.getenv("PILOT_NAMES") or "1")
-   count, stage = 0, work == "beat" and "beat" or "acquire"
+   count = 0
    be(number * names)
 end
 
@@ -35,46 +37,51 @@ local result = '{"pilot":"%s","updates":[{"job":%s,"state":"finished","log_offse
    '"outputs":[{"lfn":"%s","guid":"%08x-0000-4000-8000-%012x","bytes":1000000,"adler32":"%08x","events":1000}],' ..
    '"metrics":{"cpu_s":3000.5,"wall_s":3100.25,"max_rss_mb":1800}}]}'
 
+local function post(what, ...)
+   return wrk.format("POST", "/api/pilot/" .. what, head, format(...))
+end
+
 function request()
    count = count + 1
    local pilot = number * names + count % names
    if names > 1 then be(pilot) end
-   if stage == "acquire" then
-      if work == "crowd" then
-         local other = format("%s-%d", name, count)
-         return wrk.format("POST", "/api/pilot/acquire", head, format(ask, other, other, 1, number, 0, 1, 1))
-      end
-      local body = format(ask, name, name, count, pilot, 4 + pilot % 5, 16000 + pilot % 3 * 1000, 86400 - count % 900)
-      return wrk.format("POST", "/api/pilot/acquire", head, body)
-   elseif stage == "finish" then
-      local id = tonumber(job)
-      return wrk.format("POST", "/api/pilot/update", head, format(result, name, job, lfn, number, id, id % 4294967295))
+   if work == "beat" then return post("update", news, name, job) end
+   if work == "crowd" then
+      local other = format("%s-%d", name, count)
+      return post("acquire", ask, other, other, 1, number, 0, 1, 1)
    end
-   return wrk.format("POST", "/api/pilot/update", head, format(news, name, job))
+   if first > last then
+      return post("acquire", ask, name, name, count, pilot, 4 + pilot % 5, 16000 + pilot % 3 * 1000, 86400 - count % 900)
+   end
+   local id, lfn = unpack(due[first])
+   due[first], first = nil, first + 1
+   if not lfn then return post("update", news, name, id) end
+   return post("update", result, name, id, lfn, number, id, id % 4294967295)
+end
+
+-- What an answer makes due: a job is run, and then over, with the output that its spec names.
+local function live(body)
+   local id = match(body, '"job": ?(%d+)')
+   local lfn = outputs[id]
+   if not lfn then outputs[id] = match(body, '"outputs": ?%[{[^}]*"lfn": ?"([^"]+)"') end
+   if not outputs[id] then return end  -- it is over
+   last = last + 1
+   due[last] = {id, lfn}
+   if lfn then outputs[id] = nil end
 end
 
 given, refused, strange = 0, 0, 0
 if (os.getenv("PILOT_WORK") or "dispatch") ~= "beat" then
    function response(status, headers, body)
       if status ~= 200 then
-         refused, stage = refused + 1, "acquire"
+         refused = refused + 1
          local later = headers["retry-after"] or headers["Retry-After"]
          if (status ~= 503 and status ~= 429) or not later then strange = strange + 1 end
          return
       end
-      if stage == "acquire" then
-         job = string.match(body, '"job": ?(%d+)')
-         if not job then return end
-         given = given + 1
-         if work == "life" then
-            lfn = string.match(body, '"outputs": ?%[{[^}]*"lfn": ?"([^"]+)"')
-            stage = "run"
-         end
-      elseif stage == "run" then
-         stage = "finish"
-      else
-         stage = "acquire"
-      end
+      if not match(body, '"job":') then return end
+      if match(body, '"jobs":') then given = given + 1 end
+      if work == "life" then live(body) end
    end
 end
 

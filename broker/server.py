@@ -10,11 +10,15 @@ import uvicorn
 from fastapi import FastAPI
 
 from .api.app import create_app
+from .api.wire import Protocol
 from .database import BY_INDEX, Pool, connect
 from .errors import BrokerError, Unavailable
 from .settings import Settings, load
 
 BACKLOG = 2048
+COLLECT = (10_000, 20, 50)
+"""When garbage in circles, of which calls leave hardly any, is looked for: as often as is usual (700, 10, 10) it took
+20 µs of each call, and 24 ms when all was looked through."""
 GRACE_S = 1
 """Seconds that running requests get when the server stops; repeating them is safe."""
 
@@ -76,10 +80,11 @@ async def _run(settings: Settings, pool: Pool, hot: Pool, place: socket.socket) 
     app = create_app(settings, pool, hot)
     gc.collect()
     gc.freeze()  # what was loaded stays: a collection need not look at it again and again
+    gc.set_threshold(*COLLECT)
     config = uvicorn.Config(
         app,
         loop="uvloop",
-        http="httptools",
+        http=Protocol,
         proxy_headers=False,  # nothing here asks who the client is
         lifespan="on",
         ws="none",

@@ -1,8 +1,9 @@
 """Routes that many thousand calls a second go to: declared as any other, served without the framework.
 
-A call's way: uvicorn, ``HotApp``, the route. The policy is the very one that the endpoint declares, the body is
-decoded by msgspec into the message that it names first, and what it returns are the bytes of the answer. Whatever is
-refused goes the long way, through the envelope and the tables of problems.
+A call's way: the protocol (``wire``) and the route; what does not come in one piece, ``HotApp`` brings there. The
+policy is the very one that the endpoint declares, the body is decoded by msgspec into the message that it names
+first, and what it returns are the bytes of the answer. Whatever is refused goes the long way, through the envelope
+and the tables of problems.
 """
 
 import asyncio
@@ -24,6 +25,7 @@ from starlette.middleware.exceptions import ExceptionMiddleware
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ..errors import BadRequest, Busy
+from ..tokens import Caller
 from .envelope import LARGEST_BODY, Envelope
 from .parts import parts_of
 from .policies import Access, bearer
@@ -76,15 +78,23 @@ class HotRoute(APIRoute):
 
     async def serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = Request(scope, receive)
-        caller = await self._policy.admit(parts_of(request).tokens, bearer(_authorization(scope)), scope)
-        body = await _body(receive)
-        message = Text(body, partial(self._decode, body)) if self._as_text else self._decode(body)
-        answer = await self._answer(message, caller, request)
-        name = _request_id().encode()
-        length = (b"content-length", b"%d" % len(answer))
-        headers = (*_HEADERS, length, (b"x-request-id", name))
-        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        caller = await self._admit(request)  # before the body, which may be large, is read
+        answer = await self._answered(request, caller, await _body(receive))
+        await send({"type": "http.response.start", "status": 200, "headers": head_of(answer)})
         await send({"type": "http.response.body", "body": answer})
+
+    async def answer(self, scope: Scope, receive: Receive, body: bytes) -> bytes:
+        """To a call whose body is known; ``receive`` waits until its pilot hangs up."""
+        request = Request(scope, receive)
+        return await self._answered(request, await self._admit(request), body)
+
+    async def _admit(self, request: Request) -> Caller:
+        scope = request.scope
+        return await self._policy.admit(parts_of(request).tokens, bearer(_authorization(scope)), scope)
+
+    async def _answered(self, request: Request, caller: Caller, body: bytes) -> bytes:
+        message = Text(body, partial(self._decode, body)) if self._as_text else self._decode(body)
+        return await self._answer(message, caller, request)
 
     def _decode(self, body: bytes) -> Any:
         try:
@@ -107,7 +117,7 @@ class HotRoute(APIRoute):
 class HotApp(FastAPI):
     """Calls of its ``hot`` routes, by path, go past all that surrounds the others."""
 
-    hot: Mapping[str, HotRoute] = {}
+    hot: Mapping[bytes, HotRoute] = {}
 
     def __init__(self, **more: Any) -> None:
         super().__init__(**more)
@@ -115,7 +125,7 @@ class HotApp(FastAPI):
         self._others = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        route = self.hot.get(scope["path"]) if scope["type"] == "http" and scope["method"] == "POST" else None
+        route = self.hot.get(scope["path"].encode()) if scope["type"] == "http" and scope["method"] == "POST" else None
         if route is None or scope["query_string"]:
             await self._long_way(scope, receive, send)
             return
@@ -123,9 +133,14 @@ class HotApp(FastAPI):
         scope.setdefault("state", {})
         try:
             await route.serve(scope, receive, send)
-        except Busy as error:
-            await self._refusals.answer(error, _request_id(), scope, receive, send)
         except Exception as error:
+            await self.refuse(error, scope, receive, send)
+
+    async def refuse(self, error: Exception, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a hot call with what is wrong."""
+        if isinstance(error, Busy):
+            await self._refusals.answer(error, _request_id(), scope, receive, send)
+        else:
             await Envelope(ExceptionMiddleware(_raising(error), self.exception_handlers))(scope, receive, send)
 
     async def _long_way(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -138,6 +153,11 @@ class HotApp(FastAPI):
             await super().__call__(scope, receive, send)
         finally:
             self._others -= 1
+
+
+def head_of(answer: bytes) -> tuple[tuple[bytes, bytes], ...]:
+    """The headers that go with it."""
+    return (*_HEADERS, (b"content-length", b"%d" % len(answer)), (b"x-request-id", _request_id().encode()))
 
 
 def _request_id() -> str:

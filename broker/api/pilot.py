@@ -49,4 +49,4 @@ async def zipapp(request: Request) -> Response:
 
 
 router.include_router(calls)
-HOT = {route.path: route for route in calls.routes if isinstance(route, HotRoute)}
+HOT = {route.path.encode(): route for route in calls.routes if isinstance(route, HotRoute)}
