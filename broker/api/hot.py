@@ -125,8 +125,9 @@ class HotApp(FastAPI):
         self._others = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        route = self.hot.get(scope["path"].encode()) if scope["type"] == "http" and scope["method"] == "POST" else None
-        if route is None or scope["query_string"]:
+        simple = scope["type"] == "http" and scope["method"] == "POST" and not scope["query_string"]
+        route = self.hot.get(scope["path"].encode()) if simple else None
+        if route is None:
             await self._long_way(scope, receive, send)
             return
         scope["app"] = self
