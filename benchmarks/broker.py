@@ -60,6 +60,8 @@ BULK = 200
 """Jobs in a bulk call."""
 SENDERS, ROUNDS = 8, 2
 """Farms that send heartbeats in bulk calls at once, and how many such calls each has."""
+NODES, SLOTS = 16, 256
+"""Pilots that see jobs through, and the jobs that they have at once together."""
 THREADS = 4
 """Of the load generator where pilots may share one: a thread for each of them would take CPU that servers need."""
 
@@ -154,7 +156,7 @@ async def depth(found: dict[str, Any], park: Farm, server: Server, sizes: Sizes)
 
 async def _deepen(park: Farm, sizes: Sizes) -> None:
     await park.fill(sizes.deep_all - sizes.deep_ready, "finished")
-    await park.stock(sizes.deep_ready)
+    await park.fill(max(0, sizes.deep_ready - await park.ready()))
 
 
 async def wakeup(found: dict[str, Any], park: Farm, server: Server, sizes: Sizes) -> None:
@@ -205,8 +207,13 @@ def finished(job: int, lfn: str) -> Update:
 async def life(found: dict[str, Any], park: Farm, server: Server, sizes: Sizes) -> None:
     """Dispatch, running, finished with one output registered: one job per call, then in bulk, then without HTTP."""
     say("whole lives")
-    one = await load(park, server, "life", pilots=64, seconds=sizes.seconds)
-    found |= {"life_per_s": round(one.per_s / 3), "life_cpu_ms": round(one.cpu_ms * 3, 4)}
+    one = await load(park, server, "life", pilots=SLOTS, seconds=sizes.seconds, threads=NODES)
+    found |= {
+        "life_per_s": round(one.per_s / 3),
+        "life_cpu_ms": round(one.cpu_ms * 3, 4),
+        "life_p99_ms": one.p99_ms,
+        "life_slots": SLOTS,
+    }
 
     async def bulk(name: str, jobs: int) -> None:
         caller = Caller(server.url, park.token)

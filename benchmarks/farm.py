@@ -14,7 +14,7 @@ import sys
 import tempfile
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -42,6 +42,8 @@ cores = 8
 memory_mb = 16000
 """
 GROUPS, LEAVES, KINDS, TASKS = 4, 6, 60, 120
+LARGE_MB = 64_000
+"""Of memory, which no pilot has."""
 TICKS = os.sysconf("SC_CLK_TCK")
 
 FILL = """
@@ -86,22 +88,23 @@ UPDATE task SET numbers = numbers + new.jobs FROM new WHERE task.id = new.id
 
 
 def cpu_of(pid: int) -> float:
-    """CPU seconds of a process and of its children, living and gone."""
-    total = 0.0
-    for each in (pid, *_children(pid)):
-        try:
-            values = Path(f"/proc/{each}/stat").read_text().rpartition(")")[2].split()
-        except FileNotFoundError:
-            continue
-        total += sum(map(int, values[11:15] if each == pid else values[11:13])) / TICKS
-    return total
+    """CPU seconds of a process and its children, as the scheduler counts them; of children that are gone in ticks."""
+    gone = sum(map(int, Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[13:15])) / TICKS
+    return gone + sum(_ran_s(each) for each in (pid, *_children(pid)))
+
+
+def _ran_s(pid: int) -> float:
+    with suppress(OSError):  # it is just gone
+        return sum(int((task / "schedstat").read_text().split()[0]) for task in _tasks(pid)) / 1e9
+    return 0.0
+
+
+def _tasks(pid: int) -> list[Path]:
+    return list(Path(f"/proc/{pid}/task").iterdir())
 
 
 def _children(pid: int) -> list[int]:
-    found: list[int] = []
-    for task in Path(f"/proc/{pid}/task").glob("*/children"):
-        found += map(int, task.read_text().split())
-    return found
+    return [int(child) for task in _tasks(pid) for child in (task / "children").read_text().split()]
 
 
 def rss_mb(pid: int) -> float:
@@ -162,9 +165,12 @@ class Farm:
         await self.pool.execute("CHECKPOINT", timeout=600)
 
     async def stock(self, jobs: int) -> None:
-        """At least so many are ready, and nothing is left over from what was before."""
-        if (missing := jobs - await self.ready()) > 0:
-            await self.fill(missing)
+        """At least so many are ready that fit a pilot, and nothing is left over from what was before."""
+        fitting: int = await self.pool.fetchval(
+            "SELECT count(*) FROM ready JOIN requirement r ON r.id = requirement_id WHERE r.memory_mb < $1", LARGE_MB
+        )
+        if (missing := jobs - fitting) > 0:
+            await self.fill(-(-missing * 10 // 7))
         else:
             await self.settle()
 
@@ -240,7 +246,7 @@ def requirement(kind: int) -> Requirement:
     """Of ten kinds three need more memory than any pilot has."""
     large = kind % 10 < 3
     return Requirement(
-        1 + kind % 4, (64_000 if large else 1000) + 50 * kind, 3600 + 60 * (kind % 5), 100 * (kind % 3)
+        1 + kind % 4, (LARGE_MB if large else 1000) + 50 * kind, 3600 + 60 * (kind % 5), 100 * (kind % 3)
     )
 
 

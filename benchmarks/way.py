@@ -10,34 +10,25 @@ import json
 import os
 import socket
 import sys
-from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 from prodchain.broker import server
+from prodchain.broker.api.hot import HotRoute
 from prodchain.broker.matching import statements
 from prodchain.broker.matching.dispatcher import Dispatcher, Given
 
-from . import bare
-from .farm import Farm, Server, farm, serve
+from .farm import Farm, Server, cpu_of, farm, serve
 
 PILOTS, ROUNDS, WINDOWS = 64, 2, 20
 STAGES = ("protocol", "route", "matching", "statement", "bare")
-"""uvicorn alone; with policy, decoding and answer; with the dispatcher; all of it. And the loop without broker."""
+"""The protocol alone; with policy, decoding and answer; with the dispatcher; all. And the loop without broker."""
 SPEC = json.dumps({"job": 1, "command": ["Gen_tf.py"] * 7, "inputs": [], "outputs": [{"lfn": "x" * 40}] * 6})
 ASK = (
     '{{"pilot":"way-{0}","request":"way-{0}-{1}","host":"node-{0}","cores":8,"memory_mb":16000,"remaining_s":86400,'
     '"wait_s":0,"disk_mb":20000,"gpus":0,"architecture":"x86_64","software":["Athena/24.*"],"jobs":1}}'
 )
-
-
-def cpu_us(pid: int) -> float:
-    """CPU of a process's threads and of its children's, as the scheduler counts it."""
-    threads = list(Path(f"/proc/{pid}/task").iterdir())
-    children = [int(child) for thread in threads for child in (thread / "children").read_text().split()]
-    own = sum(int((thread / "schedstat").read_text().split()[0]) for thread in threads) / 1e3
-    return own + sum(cpu_us(child) for child in children)
 
 
 class Pilots:
@@ -76,23 +67,19 @@ def lowest(park: Farm, running: Server) -> tuple[float, float]:
     pilots = Pilots(running, park.token)
     found = []
     for number in range(WINDOWS + 3):
-        before = cpu_us(running.pid), cpu_us(park.database.pid)
+        before = cpu_of(running.pid), cpu_of(park.database.pid)
         for _ in range(ROUNDS):
             pilots.ask()
-        after = cpu_us(running.pid), cpu_us(park.database.pid)
+        after = cpu_of(running.pid), cpu_of(park.database.pid)
         if number >= 3:
-            found.append(tuple((b - a) / PILOTS / ROUNDS for a, b in zip(before, after, strict=True)))
+            found.append(tuple((b - a) / PILOTS / ROUNDS * 1e6 for a, b in zip(before, after, strict=True)))
     pilots.close()
     of_server, of_database = zip(*found, strict=True)
     return min(of_server), min(of_database)
 
 
-async def protocol(scope: Any, receive: Any, send: Any) -> None:
-    """uvicorn alone: read a body, answer."""
-    await receive()
-    body = f'{{"jobs":[{SPEC}]}}'.encode()
-    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"%d" % len(body))]})
-    await send({"type": "http.response.body", "body": body})
+async def constant(*_: object) -> bytes:
+    return f'{{"jobs":[{SPEC}]}}'.encode()
 
 
 async def at_once(*_: object) -> Given:
@@ -106,13 +93,11 @@ async def from_memory(_conn: object, _queue: int, seats: Any, _lease_s: float) -
 def run(stage: str) -> None:
     """The server up to that stage."""
     if stage == "protocol":
-        bare.serve(protocol, "off")
-        return
-    changed: dict[str, Callable[..., Awaitable[Any]]] = {"route": at_once, "matching": from_memory}
-    if stage == "route":
-        Dispatcher.acquire = changed[stage]  # type: ignore[method-assign]
+        HotRoute.answer = constant  # type: ignore[method-assign]
+    elif stage == "route":
+        Dispatcher.acquire = at_once  # type: ignore[method-assign]
     elif stage == "matching":
-        statements.give = changed[stage]  # type: ignore[assignment]
+        statements.give = from_memory
     server.main()
 
 

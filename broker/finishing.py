@@ -2,10 +2,9 @@
 
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
 from math import isfinite
 from operator import itemgetter
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 from uuid import UUID
 
 import asyncpg
@@ -16,7 +15,7 @@ from prodchain.catalog.files import NewFile
 from prodchain.catalog.made import Made
 from prodchain.catalog.models import DatasetKind
 from prodchain.catalog.names import Did, file_name, sub_name
-from prodchain.pilot_agent.messages import Update
+from prodchain.pilot_agent.messages import Stored, Update
 
 from .database import Connection, wake
 from .jobs import deliver_holder, release_holder
@@ -47,12 +46,11 @@ Take: TypeAlias = Callable[[Connection, Sequence[Made]], Awaitable[list[int]]]
 """Registers files: ``made.take`` or ``made.take_known``."""
 
 
-@dataclass(frozen=True)
-class Finished:
-    """A job, locked (reports.LOCK), with its task's outputs and the report of its success."""
+class Finished(NamedTuple):
+    """A job, locked (reports.LOCK), with the outputs of its task and what was made for each, and its report."""
 
     run: asyncpg.Record
-    outputs: Sequence[asyncpg.Record]
+    outputs: Sequence[tuple[asyncpg.Record, Stored]]
     actor: str
     update: Update
 
@@ -61,8 +59,7 @@ class Finished:
         return self.update.job
 
 
-@dataclass(frozen=True)
-class _Made:
+class _Made(NamedTuple):
     """An output, registered: the dataset that it was made for, and the file."""
 
     dataset: asyncpg.Record
@@ -87,21 +84,21 @@ async def outputs_of(conn: Connection, tasks: Collection[int], *, careful: bool)
     return found
 
 
-def _lfn(run: asyncpg.Record, output: asyncpg.Record) -> str:
-    """As the job was told (bunches.Bunch.specs)."""
-    return file_name(output["name"], run["number"], run["attempt"])
-
-
-def problem_of(run: asyncpg.Record, outputs: Sequence[asyncpg.Record], update: Update) -> str:
-    """What is wrong with a report of success; empty if nothing."""
-    expected = {_lfn(run, output) for output in outputs}
-    stored = {file.lfn for file in update.outputs}
-    missing, strange = sorted(expected - stored), sorted(stored - expected)
+def made_for(
+    run: asyncpg.Record, outputs: Sequence[asyncpg.Record], update: Update
+) -> tuple[list[tuple[asyncpg.Record, Stored]], str]:
+    """Each output of the job with its file, and what is wrong with a report of success; empty if nothing."""
+    stored = {file.lfn: file for file in update.outputs}
+    found, missing = [], []
+    for output in outputs:
+        lfn = file_name(output["name"], run["number"], run["attempt"])  # as the job was told (bunches.Bunch.specs)
+        if file := stored.pop(lfn, None):
+            found.append((output, file))
+        else:
+            missing.append(lfn)
     if missing:
-        return f"the output {missing[0]} is missing"
-    if strange:
-        return f"the output {strange[0]} was not asked for"
-    return ""
+        return found, f"the output {min(missing)} is missing"
+    return found, f"the output {min(stored)} was not asked for" if stored else ""
 
 
 def exit_code_of(update: Update) -> int | None:
@@ -137,11 +134,8 @@ async def _register(conn: Connection, over: Sequence[Finished], take: Take) -> d
     wanted: list[tuple[int, asyncpg.Record]] = []
     new: list[Made] = []
     for each in over:
-        stored = {file.lfn: file for file in each.update.outputs}
-        for output in each.outputs:
-            file = stored[_lfn(each.run, output)]
-            did = Did(output["scope"], file.lfn)
-            known = NewFile(did, UUID(file.guid), file.bytes, file.adler32, file.events)
+        for output, file in each.outputs:
+            known = NewFile(Did(output["scope"], file.lfn), UUID(file.guid), file.bytes, file.adler32, file.events)
             new.append(Made(output["id"], each.run["storage_id"], known))
             wanted.append((each.job, output))
     found: dict[int, list[_Made]] = {each.job: [] for each in over}

@@ -192,16 +192,18 @@ class Reports:
                 news[place], beats[place] = _decoded(texts[place]), None
 
     async def _tell(self, queue: int, news: Mapping[int, Updates]) -> dict[int, Answers]:
-        over = {place for place, each in news.items() if _is_over(each)}
         told: dict[int, asyncio.Future[Answers]] = {}
+        free: list[str] = []
+        busy: list[str] = []
         for place, each in news.items():
-            line = self._over if place in over else self._on_the_way
+            line, pilots = (self._over, free) if _is_over(each) else (self._on_the_way, busy)
             told[place] = line.put(Report(queue, each), len(each.updates))
+            pilots.append(each.pilot)
         if len(told) > 1:
             await asyncio.gather(*told.values())
         answers = {place: await answer for place, answer in told.items()}
-        self._pilots.heard([each.pilot for place, each in news.items() if place not in over])
-        self._pilots.heard([news[place].pilot for place in over], free=True)
+        self._pilots.heard(busy)
+        self._pilots.heard(free, free=True)
         return answers
 
     def _learn(self, queue: int, text: bytes, news: Updates, answer: Answers, encoded_answer: bytes) -> None:

@@ -5,7 +5,6 @@ The news of many pilots are applied together, by a handful of statements for all
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import asyncpg
@@ -17,7 +16,7 @@ from prodchain.pilot_agent.messages import Answer, Answers, Update, Updates
 from .database import Connection
 from .errors import BadRequest
 from .failing import fail
-from .finishing import Finished, exit_code_of, finish, outputs_of, problem_of
+from .finishing import Finished, exit_code_of, finish, made_for, outputs_of
 from .jobs import get, release_holder
 from .leases import KEPT
 from .states import MADE, ON_PILOT
@@ -71,8 +70,7 @@ LOGS = """
 """
 
 
-@dataclass(frozen=True)
-class Report:
+class Report(NamedTuple):
     """A pilot's news, and the queue that its token is for."""
 
     queue: int
@@ -226,10 +224,11 @@ async def _finish(
     outputs = await outputs_of(conn, {runs[item.update.job]["task_id"] for item in items}, careful=careful)
     for item in items:
         run = runs[item.update.job]
-        if problem := problem_of(run, outputs[run["task_id"]], item.update):
+        stored, problem = made_for(run, outputs[run["task_id"]], item.update)
+        if problem:
             problems[item.update.job] = problem
         else:
-            good.append(Finished(run, outputs[run["task_id"]], f"pilot:{item.pilot}", item.update))
+            good.append(Finished(run, stored, f"pilot:{item.pilot}", item.update))
     if not careful:
         if good:
             await finish(conn, good)

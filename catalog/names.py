@@ -153,7 +153,7 @@ def file_name(dataset: str, number: int, attempt: int) -> str:
     return f"{dataset}._{number:06d}.{_extension(dataset)}.{attempt}"
 
 
-@lru_cache
+@lru_cache(10_000)
 def _extension(dataset: str) -> str:
     """Of files of the dataset's format: ``root``, but for what is known to be none; free names have it anywhere."""
     wanted = facets(dataset).get("format")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 FOLDER = Path(__file__).parent / "explanation"
 STAGES = (
-    ("protocol", "uvicorn: parse, cycle, write", "#4c6ef5"),
+    ("protocol", "the protocol: parse, call, write", "#4c6ef5"),
     ("route", "token, decode, answer", "#2b8a3e"),
     ("matching", "desk, batch, match", "#b06500"),
     ("statement", "asyncpg: GIVE and its rows", "#862e9c"),
