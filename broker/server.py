@@ -7,9 +7,9 @@ import socket
 import sys
 
 import uvicorn
-from fastapi import FastAPI
 
 from .api.app import create_app
+from .api.hot import HotApp
 from .api.wire import Protocol
 from .database import BY_INDEX, Pool, connect
 from .errors import BrokerError, Unavailable
@@ -28,12 +28,12 @@ log = logging.getLogger("prodchain.server")
 class Server(uvicorn.Server):
     """Sends parked pilots home first, so that a stop waits for no long poll."""
 
-    def __init__(self, config: uvicorn.Config, app: FastAPI) -> None:
+    def __init__(self, config: uvicorn.Config, app: HotApp) -> None:
         super().__init__(config)
         self._application = app
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        await self._application.state.parts.dispatcher.stop()
+        await self._application.parts.dispatcher.stop()
         await super().shutdown(sockets)
         self._captured_signals.clear()  # or it would end itself by the signal: a stop on request is no failure
 

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from fastapi import APIRouter, Depends, FastAPI
+from fastapi import APIRouter, Depends
 
 from prodchain.pilot_agent.zipapp import build_zipapp
 
@@ -87,7 +87,7 @@ def create_app(settings: Settings, pool: Pool, hot: Pool) -> HotApp:
     """The server's application over a pool, and one for pilots' calls (database.BY_INDEX); they stay the caller's."""
 
     @asynccontextmanager
-    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+    async def lifespan(app: HotApp) -> AsyncIterator[None]:
         hooks.install()
         pilots = Pilots(hot)
         parts = Parts(
@@ -98,7 +98,7 @@ def create_app(settings: Settings, pool: Pool, hot: Pool) -> HotApp:
             Reports(hot, settings.lease_s, pilots),
             pilot_zipapp(),
         )
-        app.state.parts = parts
+        app.parts = parts
         async with connection(pool) as conn:
             await leases.server_starts(conn, settings.lease_s)
         await parts.dispatcher.start()

@@ -27,7 +27,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from ..errors import BadRequest, Busy
 from ..tokens import Caller
 from .envelope import LARGEST_BODY, Envelope
-from .parts import parts_of
+from .parts import Parts, parts_of
 from .policies import Access, bearer
 from .refusals import Refusals
 
@@ -118,6 +118,8 @@ class HotApp(FastAPI):
     """Calls of its ``hot`` routes, by path, go past all that surrounds the others."""
 
     hot: Mapping[bytes, HotRoute] = {}
+    parts: Parts
+    """While it runs."""
 
     def __init__(self, **more: Any) -> None:
         super().__init__(**more)

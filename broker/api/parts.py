@@ -27,7 +27,7 @@ class Parts:
 
 
 def parts_of(request: Request) -> Parts:
-    parts: Parts = request.app.state.parts
+    parts: Parts = request.scope["app"].parts
     return parts
 
 

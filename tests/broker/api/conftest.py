@@ -9,10 +9,10 @@ from typing import Any, cast
 
 import httpx
 import pytest
-from fastapi import FastAPI
 
 from prodchain.broker import tokens
 from prodchain.broker.api.app import create_app
+from prodchain.broker.api.hot import HotApp
 from prodchain.broker.database import Pool
 from prodchain.broker.models import TokenKind
 from prodchain.broker.settings import Settings
@@ -25,7 +25,7 @@ class Broker:
     """The API as a client sees it; ``world`` is the broker behind it."""
 
     world: World
-    app: FastAPI
+    app: HotApp
     client: httpx.AsyncClient
 
     async def token(
@@ -56,7 +56,7 @@ class Now:
 
 
 @cache
-def application(public_read: bool) -> tuple[FastAPI, Now, Now]:
+def application(public_read: bool) -> tuple[HotApp, Now, Now]:
     """Made once, with its settings and pool: FastAPI needs a third of a second for our routes, and tests are many."""
     settings, pool = Now(), Now()
     return create_app(cast(Settings, settings), cast(Pool, pool), cast(Pool, pool)), settings, pool

@@ -167,7 +167,7 @@ async def test_a_withdrawn_token_opens_nothing(broker: Broker) -> None:
     assert (await broker.post(path, {"dry_run": True}, admin)).status_code == 200
     gone = (await broker.post(path, {"reason": "it was in a log"}, admin)).json()
     assert gone["changes"] == {"token": ["user token of ann", None]}
-    broker.app.state.parts.tokens._remembered.clear()  # as after REMEMBERED_S
+    broker.app.parts.tokens._remembered.clear()  # as after REMEMBERED_S
     answer = await broker.post("/api/tasks", evgen().model_dump(), user)
     assert (answer.status_code, problem(answer)["code"]) == (401, "token-unknown")
     assert (await broker.post(path, None, admin)).status_code == 404

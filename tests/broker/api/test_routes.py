@@ -23,7 +23,7 @@ async def test_health_is_public_and_says_what_works(broker: Broker) -> None:
 
 
 async def test_health_tells_that_the_database_is_away(broker: Broker) -> None:
-    await broker.app.state.parts.dispatcher.stop()
+    await broker.app.parts.dispatcher.stop()
     await broker.world.pool.close()
     answer = await broker.get("/api/health")
     assert (answer.status_code, answer.json()["status"], answer.json()["database"]) == (

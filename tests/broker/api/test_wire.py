@@ -234,7 +234,7 @@ async def test_calls_one_behind_the_other_are_answered_in_order_however_they_are
 async def test_a_pilot_that_hangs_up_while_it_is_parked_is_forgotten(wire: Wire) -> None:
     reader, writer = await wire.connect()
     writer.write(wire.request(ACQUIRE, acquire(wait_s=50)))
-    desks = wire.broker.app.state.parts.dispatcher._desks
+    desks = wire.broker.app.parts.dispatcher._desks
 
     await until(lambda: any(desk.parked for desk in desks.values()))
     writer.close()
