@@ -1,8 +1,8 @@
 """What the benchmarks of the broker run on: a PostgreSQL and a server as the product starts them, and a full queue.
 
-The queue has 24 shares in a tree, 120 tasks of 60 kinds of requirement, and at the head of every share's lanes 30 %
-of jobs that fit no pilot. Jobs are filled in by SQL, past the triggers, as they would be after generation and
-brokerage: ten million of them are made in minutes.
+The queue has 24 shares in a tree, 120 tasks of 60 kinds of requirement and seven priorities, and at the head of every
+share's lanes 30 % of jobs that fit no pilot. Jobs are filled in by SQL, past the triggers, as they would be after
+generation and brokerage: ten million of them are made in minutes.
 """
 
 import asyncio
@@ -42,19 +42,21 @@ cores = 8
 memory_mb = 16000
 """
 GROUPS, LEAVES, KINDS, TASKS = 4, 6, 60, 120
+SLICE = 50
+"""Jobs of a task, one behind the other: they are made and placed by the hundred."""
 LARGE_MB = 64_000
 """Of memory, which no pilot has."""
 TICKS = os.sysconf("SC_CLK_TCK")
 
 FILL = """
 WITH wanted AS (
-    SELECT $1::bigint + n AS id, t.id AS task_id, t.numbers + (n - 1) / tasks.number + 1 AS number, t.share_id,
-           t.kind AS requirement_id, n % 7 AS priority,
-           format('%s._%s.root.1', t.name, lpad((t.numbers + (n - 1) / tasks.number + 1)::text, 6, '0')) AS lfn
-    FROM generate_series(1, $2::bigint) AS n
-    CROSS JOIN (SELECT count(*) AS number FROM bench_task) AS tasks
+    SELECT $1::bigint + n + 1 AS id, t.id AS task_id, t.numbers + n / {round} * {slice} + n % {slice} + 1 AS number,
+           t.share_id, t.kind AS requirement_id, t.place % 7 AS priority, t.name
+    FROM generate_series(0, $2::bigint - 1) AS n
     JOIN (SELECT b.place, b.kind, t.*, d.name FROM bench_task b JOIN task t ON t.id = b.id
-          JOIN dataset d ON d.id = t.output_id) AS t ON t.place = (n - 1) % tasks.number
+          JOIN dataset d ON d.id = t.output_id) AS t ON t.place = n % {round} / {slice}
+), named AS (
+    SELECT *, format('%s._%s.root.1', name, lpad(number::text, 6, '0')) AS lfn FROM wanted
 ), made AS (
     INSERT INTO job (id, task_id, number, state, priority, share_id, requirement_id, events, work, spec, queue_id,
                      actor, reason)
@@ -67,16 +69,16 @@ WITH wanted AS (
                '"url": "file:///farm/mc26/ab/cd/%s"}], "walltime_s": 3600, "heartbeat_s": 3.0, "lease_s": 60.0}',
                id, task_id, number * 1000, number, lfn, lfn, lfn)::{spec},
            $4, 'brokerage', 'all inputs are at FARM-DISK'
-    FROM wanted
+    FROM named
 )
 INSERT INTO ready (job_id, queue_id, share_id, requirement_id, priority)
 SELECT id, $4, share_id, requirement_id, priority FROM wanted WHERE $3 = 'activated'
 """
 COUNT = """
 WITH new AS (
-    SELECT b.id, t.share_id, r.cores, ($1 / n.tasks + (b.place < $1 % n.tasks)::int)::int AS jobs
+    SELECT b.id, t.share_id, r.cores,
+           $1::int / {round} * {slice} + least(greatest($1::int % {round} - b.place * {slice}, 0), {slice}) AS jobs
     FROM bench_task b JOIN task t ON t.id = b.id JOIN requirement r ON r.id = b.kind
-    CROSS JOIN (SELECT count(*) AS tasks FROM bench_task) AS n
 ), counted AS (
     INSERT INTO job_sum AS s (task_id, queue_id, share_id, state, jobs, cores, events)
     SELECT id, $2, share_id, $3, jobs, jobs * cores, jobs * 1000 FROM new
@@ -85,6 +87,12 @@ WITH new AS (
 )
 UPDATE task SET numbers = numbers + new.jobs FROM new WHERE task.id = new.id
 """
+
+
+def _filled_in(statement: str, **more: str) -> str:
+    for name, value in {"slice": str(SLICE), "round": str(SLICE * TASKS), **more}.items():
+        statement = statement.replace(f"{{{name}}}", value)
+    return statement
 
 
 def cpu_of(pid: int) -> float:
@@ -138,6 +146,7 @@ class Farm:
             "SELECT format_type(atttypid, NULL) FROM pg_attribute WHERE attrelid = "
             "'job'::regclass AND attname = 'spec'"
         )
+        fill, count = (_filled_in(statement, spec=kind) for statement in (FILL, COUNT))
         async with self.pool.acquire() as conn, conn.transaction():
             await conn.execute("SET LOCAL session_replication_role = replica")
             # The rows are as placement leaves them, and so are the pages.
@@ -145,8 +154,8 @@ class Farm:
             before: int = await conn.fetchval("SELECT coalesce(max(id), 0) FROM job")
             for start in range(0, jobs, 500_000):
                 part = min(500_000, jobs - start)
-                await conn.execute(FILL.replace("{spec}", kind), before + start, part, state, self.queue, timeout=600)
-                await conn.execute(COUNT, part, self.queue, state)
+                await conn.execute(fill, before + start, part, state, self.queue, timeout=600)
+                await conn.execute(count, part, self.queue, state)
             await conn.execute("SELECT setval(pg_get_serial_sequence('job', 'id'), $1)", before + jobs)
             await conn.execute("ALTER TABLE job SET (fillfactor = 30)")
         await self.settle()

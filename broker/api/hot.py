@@ -1,9 +1,9 @@
 """Routes that many thousand calls a second go to: declared as any other, served without the framework.
 
-A call's way: the protocol (``wire``) and the route; what does not come in one piece, ``HotApp`` brings there. The
-policy is the very one that the endpoint declares, the body is decoded by msgspec into the message that it names
-first, and what it returns are the bytes of the answer. Whatever is refused goes the long way, through the envelope
-and the tables of problems.
+A call's way: the protocol (``wire``) and the route; what is long, or not alone on its connection, ``HotApp`` brings
+there. The policy is the very one that the endpoint declares, the body is decoded by msgspec into the message that it
+names first, and what it returns are the bytes of the answer. Whatever is refused goes the long way, through the
+envelope and the tables of problems.
 """
 
 import asyncio

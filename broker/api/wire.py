@@ -1,7 +1,7 @@
 """The server's protocol: uvicorn's, but hot calls go straight from the wire to their route, and back in one write.
 
-So go those that come whole and alone: with a body that is there when the headers are, on a connection that waits for
-nothing else. All others go uvicorn's way, through ``HotApp``, to the same routes and with the same answers.
+So go those that are short and come alone, on a connection that waits for nothing else. All others go uvicorn's way,
+through ``HotApp``, to the same routes and with the same answers.
 """
 
 import asyncio
@@ -12,6 +12,10 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from .hot import HotApp, HotRoute, head_of
 
+SHORT = 65536
+"""Bytes of a body; of longer ones only some are read at once."""
+LATE_S = 1.0
+"""How long the body may come after the headers."""
 Headers: TypeAlias = tuple[tuple[bytes, bytes], ...]
 
 
@@ -37,15 +41,14 @@ class Protocol(HttpToolsProtocol):
         super().__init__(*arguments, **more)
         self._hot = cast(HotApp, self.app)
         self._route: HotRoute | None = None
-        """Of a call whose headers are here, and whose body is to come with them."""
+        """Of a call whose headers are here, and whose body is to come."""
         self._body = b""
+        self._late: asyncio.TimerHandle | None = None
 
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
-        if self._route is not None and not self.transport.is_closing():  # the rest comes later
-            self._route = None
-            super().on_headers_complete()
-            super().on_body(self._body)
+        if self._route is not None and self._late is None:
+            self._late = self.loop.call_later(LATE_S, self._by_uvicorn)
 
     def on_headers_complete(self) -> None:
         self._route, self._body = self._straight(), b""
@@ -65,10 +68,25 @@ class Protocol(HttpToolsProtocol):
             super().on_body(body)
         else:
             self._body += body
+            if len(self._body) > SHORT:
+                self._by_uvicorn()
+
+    def _by_uvicorn(self) -> None:
+        """The call is long, or late."""
+        if self._taken() is not None and not self.transport.is_closing():
+            super().on_headers_complete()
+            super().on_body(self._body)
+
+    def _taken(self) -> HotRoute | None:
+        """The call's route; nobody waits for its body any more."""
+        if self._late is not None:
+            self._late.cancel()
+            self._late = None
+        route, self._route = self._route, None
+        return route
 
     def on_message_complete(self) -> None:
-        route, self._route = self._route, None
-        if route is None:
+        if (route := self._taken()) is None:
             super().on_message_complete()
             return
         scope = cast(dict[str, Any], self.scope)

@@ -188,6 +188,40 @@ async def test_what_a_client_says_of_its_connection_is_heeded(
 NOT_YOURS = "the job is not this pilot's"
 
 
+async def test_a_body_that_comes_after_the_headers_goes_the_short_way_too(
+    wire: Wire, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def serve(*_: Any) -> None:
+        raise AssertionError("it went uvicorn's way")
+
+    monkeypatch.setattr("prodchain.broker.api.hot.HotApp.__call__", serve)
+    call = wire.request(UPDATE, NEWS)
+    at = call.index(b"\r\n\r\n") + 4
+    for pieces in ((call[:at], call[at:]), (call[:20], call[20:at], call[at:-5], call[-5:])):
+        [answer] = await wire.ask(*pieces)
+        assert (answer.status_code, answer.json()["answers"][0]["reason"]) == (200, NOT_YOURS)
+
+
+async def test_a_body_that_is_late_is_waited_for_as_others_are(wire: Wire, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("prodchain.broker.api.wire.LATE_S", 0.05)
+    monkeypatch.setattr("prodchain.broker.api.hot.BODY_S", 0.3)
+    call = wire.request(UPDATE, NEWS)
+    reader, writer = await wire.connect()
+    writer.write(call[:-5])
+    await asyncio.sleep(0.15)
+    writer.write(call[-5:])
+    assert (await read(reader)).status_code == 200
+    writer.write(call[:-5])
+    assert (await read(reader)).status_code == 408
+    writer.close()
+
+
+async def test_a_long_body_has_the_same_answer(wire: Wire) -> None:
+    many = [{"pilot": f"p{number}", "updates": [{"job": number, "state": "running"}]} for number in range(1, 3000)]
+    [answer] = await wire.ask(wire.request("/api/pilot/updates", many))
+    assert [each["answers"][0]["job"] for each in answer.json()] == list(range(1, 3000))
+
+
 async def test_a_body_in_chunks_is_one_body(wire: Wire) -> None:
     body = json.dumps(NEWS).encode()
     chunked = b"%x\r\n%b\r\n%x\r\n%b\r\n0\r\n\r\n" % (10, body[:10], len(body) - 10, body[10:])
