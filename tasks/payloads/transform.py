@@ -16,6 +16,8 @@ from .options import Options
 from .outcome import Outcome
 
 Work = Callable[[argparse.Namespace], Outcome]
+AGAIN_S = 2.0
+"""Longer than it takes to remove half an output, and before a pilot that is told to leave kills its payload (5 s)."""
 
 
 def run(options: Options, work: Work, argv: list[str] | None = None) -> int:
@@ -63,13 +65,19 @@ def _report_name(command: list[str]) -> Path:
 
 @contextmanager
 def _terminable() -> Iterator[None]:
-    """A batch system's SIGTERM ends the work like any other failure: with a report, without half an output."""
+    """A batch system's SIGTERM ends the work like any other failure: with a report, without half an output.
+
+    Where it is swallowed, as in a library's destructor, it comes again.
+    """
 
     def stop(_signal: int, _frame: FrameType | None) -> NoReturn:
+        signal.setitimer(signal.ITIMER_REAL, AGAIN_S)
         raise TransformError(ExitCode.SIGTERM, "terminated by SIGTERM")
 
-    before = signal.signal(signal.SIGTERM, stop)
+    before = [(number, signal.signal(number, stop)) for number in (signal.SIGTERM, signal.SIGALRM)]
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        for number, handler in before:
+            signal.signal(number, handler)

@@ -192,6 +192,29 @@ def test_sigterm(small: Small, tmp_path: Path) -> None:
     assert {path.name for path in tmp_path.iterdir()} == {"jobReport.json"}
 
 
+def test_a_sigterm_that_a_destructor_swallows_comes_again(tmp_path: Path) -> None:
+    script = """
+import os, signal, sys, time
+from prodchain.tasks.payloads import options, transform
+transform.AGAIN_S = 0.1
+class Deaf:
+    def __del__(self):
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(0)
+def work(values):
+    Deaf()
+    print("on it goes", flush=True)
+    time.sleep(60)
+sys.exit(transform.run(options.Options("Sim_tf.py", "deaf"), work, []))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, check=False, timeout=50
+    )
+    assert done.returncode == 143, done.stderr
+    assert "on it goes" in done.stdout
+    assert "terminated by SIGTERM" in done.stdout
+
+
 @pytest.mark.parametrize("name", ["Gen_tf.py", "Sim_tf.py", "Reco_tf.py", "Merge_tf.py"])
 def test_help_imports_nothing_heavy(name: str, tmp_path: Path) -> None:
     script = f"""
