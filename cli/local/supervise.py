@@ -104,10 +104,12 @@ def follow(lines: Any, heard: Heard) -> None:
 def main() -> int:
     home, flags, descriptor = Home(Path(sys.argv[1])), json.loads(sys.argv[2]), int(sys.argv[3])
     os.set_inheritable(descriptor, False)
+    parent = os.fdopen(descriptor, "w", buffering=1)  # knows that it is closed: its number will be another file's
 
     def say(**what: Any) -> None:
         with suppress(OSError):  # nobody listens any more
-            os.write(descriptor, (json.dumps(what) + "\n").encode())
+            if not parent.closed:
+                parent.write(json.dumps(what) + "\n")
 
     def heard(change: Change) -> None:
         print(f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ} {change.name} {change.state} {change.problem}", flush=True)
@@ -116,7 +118,7 @@ def main() -> int:
     def ready() -> None:
         say(ready=True)
         with suppress(OSError):
-            os.close(descriptor)
+            parent.close()
 
     try:
         supervise(home, flags, heard, ready)

@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from prodchain.cli.errors import FailedWork
 from prodchain.cli.local import overview, postgres, process, supervise
 from prodchain.cli.local.home import Home
 from prodchain.cli.local.supervisor import AlreadyRuns, Change
+from prodchain.cli.local.watch import State
 from prodchain.cli.main import main
 
 
@@ -65,6 +67,29 @@ def test_what_a_detached_supervisor_says_is_passed_on() -> None:
         supervise.follow([json.dumps({"error": error | {"code": "failed-work"}})], heard.append)
     with pytest.raises(EOFError):
         supervise.follow([], heard.append)
+
+
+def test_what_a_supervisor_says_once_its_parent_is_gone_is_in_no_other_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file that is opened then gets the number that the parent's pipe had."""
+    reader, writer = os.pipe()
+    other = tmp_path / "note.json"
+
+    def supervised(_home: Home, _flags: Any, heard: supervise.Heard, ready: Callable[[], None]) -> None:
+        heard(Change("server", State.HEALTHY, 1.0))
+        ready()
+        descriptor = os.open(other, os.O_WRONLY | os.O_CREAT)
+        heard(Change("server", State.RESTARTING, 2.0))
+        assert descriptor == writer
+        os.close(descriptor)
+
+    monkeypatch.setattr(supervise, "supervise", supervised)
+    monkeypatch.setattr(sys, "argv", ["supervise", str(tmp_path), "{}", str(writer)])
+    assert supervise.main() == 0
+    with os.fdopen(reader) as lines:
+        assert [next(iter(json.loads(line))) for line in lines] == ["change", "ready"]
+    assert other.read_text() == ""
 
 
 def run(home: Path, *command: str) -> tuple[int, Any]:
