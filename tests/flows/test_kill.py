@@ -219,3 +219,5 @@ def test_a_healthy_run_is_left_alone(processes: Processes, broker: Any, deployed
     time.sleep(75)
     assert _state(run).is_running()
     assert "no heartbeat" not in processes.log("supervisor")
+    broker.auto = True  # so that nothing is left running
+    wait_for(lambda: _state(run).is_completed(), 60)
