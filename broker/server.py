@@ -18,7 +18,7 @@ from .settings import Settings, load
 BACKLOG = 2048
 COLLECT = (10_000, 20, 50)
 """When garbage in circles, of which calls leave hardly any, is looked for: as often as is usual (700, 10, 10) it took
-20 µs of each call, and 24 ms when all was looked through."""
+16 µs of each call, and now 3."""
 GRACE_S = 1
 """Seconds that running requests get when the server stops; repeating them is safe."""
 
