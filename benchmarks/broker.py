@@ -209,10 +209,12 @@ def finished(job: int, lfn: str) -> Update:
 async def life(found: dict[str, Any], park: Farm, server: Server, sizes: Sizes) -> None:
     """Dispatch, running, finished with one output registered: one job per call, then in bulk, then without HTTP."""
     say("whole lives")
+    before = await park.finished()
     one = await load(park, server, "life", pilots=SLOTS, seconds=sizes.seconds, threads=NODES)
+    lives = await park.finished() - before  # in the database: a pilot that is told to discard calls as often
     found |= {
-        "life_per_s": round(one.per_s / 3),
-        "life_cpu_ms": round(one.cpu_ms * 3, 4),
+        "life_per_s": round(lives / one.seconds),
+        "life_cpu_ms": round((one.server_cpu_s + one.database_cpu_s) / lives * 1e3, 4),
         "life_p99_ms": one.p99_ms,
         "life_slots": SLOTS,
     }

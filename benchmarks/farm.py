@@ -188,6 +188,10 @@ class Farm:
         found: int = await self.pool.fetchval("SELECT count(*) FROM job WHERE pilot IS NOT NULL")
         return found
 
+    async def finished(self) -> int:
+        found: int = await self.pool.fetchval("SELECT count(*) FROM job WHERE state = 'finished'")
+        return found
+
     async def ready(self) -> int:
         found: int = await self.pool.fetchval("SELECT count(*) FROM ready")
         return found

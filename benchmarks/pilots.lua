@@ -18,7 +18,7 @@ local outputs, due, first, last = {}, {}, 1, 0
 function init(args)
    work = os.getenv("PILOT_WORK") or "dispatch"
    head["Authorization"] = "Bearer " .. (os.getenv("PILOT_TOKEN") or "none")
-   names = tonumber(os.getenv("PILOT_NAMES") or "1")
+   names = work == "life" and 1 or tonumber(os.getenv("PILOT_NAMES") or "1")
    count = 0
    be(number * names)
 end
