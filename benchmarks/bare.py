@@ -6,7 +6,7 @@
 import asyncio
 import os
 import sys
-from typing import Any, Literal
+from typing import Any
 
 import uvicorn
 
@@ -75,11 +75,11 @@ class Bare:
         self._serving = False
 
 
-def serve(app: Any, lifespan: Literal["on", "off"]) -> None:
-    """As the product's server does."""
+if __name__ == "__main__":
+    # As the product's server does.
     uvicorn.run(
-        app,
-        lifespan=lifespan,
+        Bare(int(sys.argv[1])),
+        lifespan="on",
         host="127.0.0.1",
         port=int(os.environ["PRODCHAIN_PORT"]),
         loop="uvloop",
@@ -88,7 +88,3 @@ def serve(app: Any, lifespan: Literal["on", "off"]) -> None:
         access_log=False,
         log_level="warning",
     )
-
-
-if __name__ == "__main__":
-    serve(Bare(int(sys.argv[1])), "on")

@@ -1,4 +1,4 @@
-"""Load from wrk, a compiled generator: each of its threads is one pilot, whose requests a script makes."""
+"""Load from wrk, a compiled generator: each of its threads is a pilot or some, whose requests a script makes."""
 
 import asyncio
 import json
@@ -41,23 +41,23 @@ class Load:
 
 
 async def load(
-    farm: Farm, server: Server, work: str, *, pilots: int, seconds: float, threads: int = 0, **more: str
+    farm: Farm, server: Server, work: str, *, pilots: int, seconds: float, threads: int, **more: str
 ) -> Load:
-    """So many pilots, each with one request under way, for that time, by so many ``threads`` (0: one for each)."""
+    """So many requests under way, for that time, by so many threads; of whom they are: pilots.lua."""
     wrk = shutil.which("wrk")
     if wrk is None:
         raise SystemExit("error: the load generator wrk is missing\nhint: `make services` installs it")
     environment = (
         os.environ
         | {"PILOT_TOKEN": farm.token, "PILOT_WORK": work, "PILOT_RUN": uuid.uuid4().hex[:8]}
-        | {"PILOT_NAMES": str(pilots // (threads or pilots))}
+        | {"PILOT_NAMES": str(pilots // threads)}
         | more
     )
     before = farm.cpu()
     process = await asyncio.create_subprocess_exec(
         *(
             wrk,
-            f"-t{threads or pilots}",
+            f"-t{threads}",
             f"-c{pilots}",
             f"-d{seconds:.0f}s",
             "--latency",
