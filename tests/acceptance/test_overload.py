@@ -135,7 +135,7 @@ async def test_a_server_with_many_times_the_load_refuses_the_rest_and_serves_the
 
 
 async def overload(park: Farm, server: Server) -> None:
-    alone = await load(park, server, "dispatch", pilots=CAPACITY, seconds=3)
+    alone = await load(park, server, "dispatch", pilots=CAPACITY, threads=CAPACITY, seconds=3)
     assert alone.refused == 0
     caller = Caller(server.url, park.token)
     given = await caller.post("/api/pilot/acquire", ask("worker", cores=100, memory_mb=10**6, disk_mb=10**6, jobs=10))
