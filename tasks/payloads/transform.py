@@ -16,8 +16,12 @@ from .options import Options
 from .outcome import Outcome
 
 Work = Callable[[argparse.Namespace], Outcome]
-AGAIN_S = 2.0
-"""Longer than it takes to remove half an output, and before a pilot that is told to leave kills its payload (5 s)."""
+AGAIN_S = 0.01
+"""How long after a destructor swallowed a SIGTERM it comes again."""
+
+
+class Terminated(BaseException):
+    """SIGTERM came; like KeyboardInterrupt no `Exception`, which a library may take for a failure of its own."""
 
 
 def run(options: Options, work: Work, argv: list[str] | None = None) -> int:
@@ -34,6 +38,8 @@ def run(options: Options, work: Work, argv: list[str] | None = None) -> int:
             outcome = work(values)
     except TransformError as error:
         code, message = error.code, str(error)
+    except Terminated:
+        code, message = ExitCode.SIGTERM, "terminated by SIGTERM"
     except KeyboardInterrupt:
         code, message = ExitCode.SIGINT, "interrupted from the keyboard"
     except Exception as error:
@@ -67,17 +73,24 @@ def _report_name(command: list[str]) -> Path:
 def _terminable() -> Iterator[None]:
     """A batch system's SIGTERM ends the work like any other failure: with a report, without half an output.
 
-    Where it is swallowed, as in a library's destructor, it comes again.
+    A destructor swallows what is raised in it, and Python tells only the hook: then the signal comes again.
     """
 
     def stop(_signal: int, _frame: FrameType | None) -> NoReturn:
-        signal.setitimer(signal.ITIMER_REAL, AGAIN_S)
-        raise TransformError(ExitCode.SIGTERM, "terminated by SIGTERM")
+        raise Terminated
+
+    def swallowed(what: "sys.UnraisableHookArgs") -> None:
+        if isinstance(what.exc_value, Terminated):
+            signal.setitimer(signal.ITIMER_REAL, AGAIN_S)
+        else:
+            hook(what)
 
     before = [(number, signal.signal(number, stop)) for number in (signal.SIGTERM, signal.SIGALRM)]
+    hook, sys.unraisablehook = sys.unraisablehook, swallowed
     try:
         yield
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
+        sys.unraisablehook = hook
         for number, handler in before:
             signal.signal(number, handler)
