@@ -28,6 +28,8 @@ MOVES = {
     "cancel": ("activated", "cancelled", "actor = 'user:ann'"),
     "give": ("activated", "sent", "actor = 'pilot:p' || id"),
     "run": ("sent", "running", "actor = 'pilot:p' || id"),
+    "give to farms": ("activated", "sent", "actor = 'pilot:f' || id % 3"),
+    "run at farms": ("sent", "running", "actor = 'pilot:f' || id % 3"),
     "stop": ("running", "cancelled", "actor = 'user:bob'"),
     "lose": ("running", "failed", "actor = 'watch'"),
 }
@@ -84,6 +86,7 @@ async def told_by_task(conn: Connection, task: Task) -> list[dict[str, Any]]:
 @settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True)
 @given(schedule=schedules)
 @example(schedule=[("give", 0, 1), ("run", 0, 1), ("lose", 0, 2), ("stop", 0, 1)])
+@example(schedule=[("give to farms", 0, 1), ("run at farms", 0, 2), ("run", 1, 2), ("lose", 0, 5), ("stop", 0, 1)])
 @example(schedule=[("send back", 0, 2), ("cancel", 0, 5), ("place", 0, 1), ("cancel", 3, 1)])
 def test_stories_of_jobs_moved_together_are_those_of_jobs_moved_one_by_one(
     schedule: list[tuple[str, int, int]], postgres_url: str, template: str
@@ -133,6 +136,22 @@ async def test_a_task_of_a_thousand_jobs_has_few_rows_and_its_jobs_whole_stories
     assert await world.value("SELECT count(*) FROM event WHERE job_id IS NOT NULL") == 0
     assert await world.value("SELECT count(*) FROM mass_event") < 20
     assert await wrong(world) == []
+
+
+@pytest.mark.parametrize(("pilots", "rows"), [(1, 1), (10, 10), (40, 0)])
+async def test_a_farms_pilot_leaves_a_row_for_its_jobs_and_others_one_for_each(
+    world: World, pilots: int, rows: int
+) -> None:
+    task = await defined(world, JOBS)
+    jobs = list(range(1, JOBS + 1))
+    await moved(world, defaultdict(list), "place", jobs, "to A")
+    given = f"UPDATE job SET state = 'sent', actor = 'pilot:f' || id % {pilots}, reason = 'given'"
+    await world.pool.execute(given)
+    assert await world.value("SELECT count(*) FROM mass_event WHERE state = 'sent'") == rows
+    assert await world.value("SELECT count(*) FROM event WHERE state = 'sent'") == (0 if rows else JOBS)
+    for job, story in (await stories(world, jobs)).items():
+        assert story[-1] == ("activated", "sent", f"pilot:f{job % pilots}", "given")
+    assert await world.states(task) == ["sent"] * JOBS
 
 
 async def test_jobs_far_apart_do_not_share_a_row(world: World) -> None:
