@@ -8,6 +8,7 @@ from typing import NamedTuple, TypeAlias
 from uuid import UUID
 
 import asyncpg
+import msgspec
 
 from prodchain.catalog import datasets, holds, made, subscriptions
 from prodchain.catalog.errors import DatasetConflict
@@ -31,13 +32,13 @@ OUTPUTS = """
 OUTPUTS_LOCKED = OUTPUTS + "FOR NO KEY UPDATE OF d"
 END = """
     WITH over AS (
-        SELECT * FROM unnest($1::bigint[], $2::text[], $3::text[], $4::text[], $5::int[], $6::jsonb[])
+        SELECT * FROM unnest($1::bigint[], $2::text[], $3::text[], $4::text[], $5::int[], $6::text[])
             AS o (id, state, actor, reason, exit_code, metrics)
     ), freed AS (
         DELETE FROM lease WHERE job_id = ANY($1)
     )
     UPDATE job j SET state = o.state, actor = o.actor, reason = o.reason, exit_code = o.exit_code,
-                     metrics = o.metrics, changed_at = now()
+                     metrics = o.metrics::jsonb, changed_at = now()
     FROM over o WHERE j.id = o.id
 """
 
@@ -198,5 +199,10 @@ async def _end(conn: Connection, over: Sequence[Finished], missing: Mapping[int,
         [each.actor for each in over],
         ["outputs registered" + (", on their way to their destination" if wait else "") for wait in waits],
         [exit_code_of(each.update) for each in over],
-        [{storable(name): value for name, value in each.update.metrics.items() if isfinite(value)} for each in over],
+        [_text(each.update.metrics) for each in over],
     )
+
+
+def _text(metrics: Mapping[str, float]) -> str:
+    """As JSON, which has no numbers that are not finite."""
+    return msgspec.json.encode({storable(name): value for name, value in metrics.items() if isfinite(value)}).decode()

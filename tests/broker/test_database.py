@@ -37,7 +37,7 @@ async def go_on(conn: Connection) -> None:
 
 
 async def end(conn: Connection) -> None:
-    words = ["finished"] * len(JOBS), ["p"] * len(JOBS), ["done"] * len(JOBS), [0] * len(JOBS), [{}] * len(JOBS)
+    words = ["finished"] * len(JOBS), ["p"] * len(JOBS), ["done"] * len(JOBS), [0] * len(JOBS), ["{}"] * len(JOBS)
     await conn.execute(finishing.END, JOBS, *words)
 
 
