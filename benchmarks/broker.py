@@ -50,14 +50,17 @@ class Sizes(NamedTuple):
     beats: int
     """Pilots whose heartbeats come in one bulk call."""
     task: int
-    bulk: int
+    straight: int
+    """Jobs that statements see through without HTTP."""
     peer: int
 
 
-FULL = Sizes(10, 3, 200_000, 1_000_000, 10_000_000, 500, 100_000, 10_000, 2000, 100_000, 60_000, 20_000)
+FULL = Sizes(10, 3, 200_000, 1_000_000, 10_000_000, 500, 100_000, 10_000, 2000, 100_000, 15_000, 20_000)
 QUICK = Sizes(1, 1, 20_000, 20_000, 100_000, 50, 300, 1000, 500, 6_000, 2_000, 1_000)
-BULK = 200
-"""Jobs in a bulk call."""
+FARMS, BULK = 4, 500
+"""Pilots that speak in bulk calls, and the jobs in each call."""
+READY_S = 16_000
+"""Jobs that they might see through in a second."""
 SENDERS, ROUNDS = 8, 2
 """Farms that send heartbeats in bulk calls at once, and how many such calls each has."""
 NODES, SLOTS = 16, 256
@@ -219,23 +222,17 @@ async def life(found: dict[str, Any], park: Farm, server: Server, sizes: Sizes) 
         "life_slots": SLOTS,
     }
 
-    async def bulk(name: str, jobs: int) -> None:
-        caller = Caller(server.url, park.token)
-        for _ in range(jobs // BULK):
-            given = await caller.post("/api/pilot/acquire", large(name))
-            specs = [(spec["job"], spec["outputs"][0]["lfn"]) for spec in given["jobs"]]
-            await caller.post("/api/pilot/updates", [Updates(name, [Update(job, "running") for job, _ in specs])])
-            await caller.post("/api/pilot/updates", [Updates(name, [finished(*spec) for spec in specs])])
-        caller.close()
-
-    await bulk("farm-warm", BULK)
-    before, start = park.cpu(), time.monotonic()
-    await asyncio.gather(*(bulk(f"farm-{number}", sizes.bulk // 4) for number in range(4)))
-    took, after = time.monotonic() - start, park.cpu()
-    jobs = sizes.bulk // 4 // BULK * BULK * 4
-    found["life_bulk_per_s"] = round(jobs / took)
-    found["life_bulk_cpu_ms"] = round((sum(after) - sum(before)) / jobs * 1e3, 4)
-    sql = await straight(park, sizes.bulk // 4)
+    seconds = sizes.seconds + 1  # what is under way at the end does not count
+    await park.stock(round(seconds * READY_S))
+    before = await park.finished()
+    many = await load(park, server, "farm", pilots=FARMS, seconds=seconds, threads=FARMS, PILOT_BULK=str(BULK))
+    lives = await park.finished() - before
+    found |= {
+        "life_bulk_per_s": round(lives / many.seconds),
+        "life_bulk_cpu_ms": round((many.server_cpu_s + many.database_cpu_s) / lives * 1e3, 4),
+        "life_bulk_jobs": BULK,
+    }
+    sql = await straight(park, sizes.straight)
     found["life_sql_per_s"] = round(sql)
     found["life_ratio_to_sql"] = round(found["life_bulk_per_s"] / sql, 3)
 
@@ -418,7 +415,7 @@ async def measure(sizes: Sizes) -> dict[str, Any]:
         at_64 = await dispatch(found, park, server, bare, sizes)
         await several(found, park, server, at_64, sizes)
         await depth(found, park, server, sizes)
-        await park.stock(sizes.stock + 2 * sizes.bulk)
+        await park.stock(sizes.stock)
         await life(found, park, server, sizes)
         await heartbeats(found, park, server, sizes)
         await wakeup(found, park, server, sizes)

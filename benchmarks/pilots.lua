@@ -2,7 +2,7 @@
 -- in turn. Where an answer decides on the next request (life), a thread is one pilot, and each of its connections a slot
 -- of it: an answer does not say whose it is.
 -- PILOT_TOKEN, PILOT_WORK: dispatch (a job for each call), crowd (each call is another pilot's, which no job fits),
--- life (dispatch, running, finished), beat (heartbeats),
+-- life (dispatch, running, finished), farm (the same with so many jobs as PILOT_BULK in each call), beat (heartbeats),
 -- PILOT_JOBS for beat: the first job; pilot n has the job first + n.
 local pilots = 0
 function setup(thread)
@@ -18,7 +18,7 @@ local outputs, due, first, last = {}, {}, 1, 0
 function init(args)
    work = os.getenv("PILOT_WORK") or "dispatch"
    head["Authorization"] = "Bearer " .. (os.getenv("PILOT_TOKEN") or "none")
-   names = work == "life" and 1 or tonumber(os.getenv("PILOT_NAMES") or "1")
+   names = (work == "life" or work == "farm") and 1 or tonumber(os.getenv("PILOT_NAMES") or "1")
    count = 0
    be(number * names)
 end
@@ -29,16 +29,44 @@ function be(pilot)
    job = work == "beat" and tonumber(os.getenv("PILOT_JOBS")) + pilot
 end
 
-local ask = '{"pilot":"%s","request":"%s-%d","host":"node-%d","cores":%d,"memory_mb":%d,"remaining_s":%d,' ..
-   '"wait_s":0,"disk_mb":20000,"gpus":0,"architecture":"x86_64","software":["Athena/24.*"],"jobs":1}'
-local news = '{"pilot":"%s","updates":[{"job":%s,"state":"running","log_offset":0,"log":"","exit_code":null,' ..
-   '"error":"","outputs":[],"metrics":{}}]}'
-local result = '{"pilot":"%s","updates":[{"job":%s,"state":"finished","log_offset":0,"log":"","exit_code":0,"error":"",' ..
+local sent = '{"job":%s,"state":"running","log_offset":0,"log":"","exit_code":null,"error":"","outputs":[],"metrics":{}}'
+local ended = '{"job":%s,"state":"finished","log_offset":0,"log":"","exit_code":0,"error":"",' ..
    '"outputs":[{"lfn":"%s","guid":"%08x-0000-4000-8000-%012x","bytes":1000000,"adler32":"%08x","events":1000}],' ..
-   '"metrics":{"cpu_s":3000.5,"wall_s":3100.25,"max_rss_mb":1800}}]}'
+   '"metrics":{"cpu_s":3000.5,"wall_s":3100.25,"max_rss_mb":1800}}'
+local ask = '{"pilot":"%s","request":"%s-%d","host":"node-%d","cores":%d,"memory_mb":%d,"remaining_s":%d,' ..
+   '"wait_s":0,"disk_mb":20000,"gpus":0,"architecture":"x86_64","software":["Athena/24.*"],"jobs":%d}'
+local news = '{"pilot":"%s","updates":[' .. sent .. "]}"
+local result = '{"pilot":"%s","updates":[' .. ended .. "]}"
 
 local function post(what, ...)
    return wrk.format("POST", "/api/pilot/" .. what, head, format(...))
+end
+
+-- A farm's next call: for jobs, or about all that it got, which run and then are over.
+local step, got = "acquire", {}
+local function bulk()
+   if step == "acquire" then
+      local jobs = tonumber(os.getenv("PILOT_BULK"))
+      return post("acquire", ask, name, name, count, number, 1000000, 100000000, 86400, jobs)
+   end
+   local text = {}
+   for place, job in ipairs(got) do
+      local id, lfn = job[1], job[2]
+      text[place] = step == "running" and format(sent, id) or format(ended, id, lfn, number, id, id % 4294967295)
+   end
+   return post("updates", '[{"pilot":"%s","updates":[%s]}]', name, table.concat(text, ","))
+end
+
+local function farmed(body)
+   if step == "acquire" then
+      got = {}
+      for id, lfn in string.gmatch(body, '"job": ?(%d+).-"outputs": ?%[{[^}]*"lfn": ?"([^"]+)"') do
+         got[#got + 1] = {id, lfn}
+      end
+      step = #got > 0 and "running" or "acquire"
+   else
+      step = step == "running" and "finished" or "acquire"
+   end
 end
 
 function request()
@@ -48,10 +76,11 @@ function request()
    if work == "beat" then return post("update", news, name, job) end
    if work == "crowd" then
       local other = format("%s-%d", name, count)
-      return post("acquire", ask, other, other, 1, number, 0, 1, 1)
+      return post("acquire", ask, other, other, 1, number, 0, 1, 1, 1)
    end
+   if work == "farm" then return bulk() end
    if first > last then
-      return post("acquire", ask, name, name, count, pilot, 4 + pilot % 5, 16000 + pilot % 3 * 1000, 86400 - count % 900)
+      return post("acquire", ask, name, name, count, pilot, 4 + pilot % 5, 16000 + pilot % 3 * 1000, 86400 - count % 900, 1)
    end
    local id, lfn = unpack(due[first])
    due[first], first = nil, first + 1
@@ -79,6 +108,7 @@ if (os.getenv("PILOT_WORK") or "dispatch") ~= "beat" then
          if (status ~= 503 and status ~= 429) or not later then strange = strange + 1 end
          return
       end
+      if work == "farm" then return farmed(body) end
       if not match(body, '"job":') then return end
       if match(body, '"jobs":') then given = given + 1 end
       if work == "life" then live(body) end
