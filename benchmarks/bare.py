@@ -69,7 +69,7 @@ class Bare:
                 rows = await conn.fetch(
                     GIVE, self._queue, places, pilots, requests, [False] * len(batch), jobs, ones, 30
                 )
-            specs = {row[0]: row[4] for row in rows}
+            specs = {row[0]: row[3] for row in rows}
             for place, (_, answer) in enumerate(batch):
                 answer.set_result(specs.get(place, ""))
         self._serving = False

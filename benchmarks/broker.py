@@ -25,6 +25,7 @@ from msgspec.json import encode as json_of
 from prodchain.broker import reports
 from prodchain.broker.database import BY_INDEX, connect
 from prodchain.broker.matching.dispatcher import Dispatcher
+from prodchain.broker.matching.rounds import MAX_JOBS
 from prodchain.broker.reports import Report
 from prodchain.pilot_agent.messages import Acquire, Stored, Update, Updates
 
@@ -57,8 +58,8 @@ class Sizes(NamedTuple):
 
 FULL = Sizes(10, 3, 200_000, 1_000_000, 10_000_000, 500, 100_000, 10_000, 2000, 100_000, 15_000, 20_000)
 QUICK = Sizes(1, 1, 20_000, 20_000, 100_000, 50, 300, 1000, 500, 6_000, 2_000, 1_000)
-FARMS, BULK = 4, 500
-"""Pilots that speak in bulk calls, and the jobs in each call."""
+FARMS, BULK = 4, MAX_JOBS
+"""Pilots that speak in bulk calls, and the jobs in each call: as many as one may get."""
 READY_S = 16_000
 """Jobs that they might see through in a second."""
 SENDERS, ROUNDS = 8, 2

@@ -1,6 +1,7 @@
 """One batch of a queue's requests: matched with the known heads and claimed, until nothing is left to decide."""
 
 from collections.abc import Sequence
+from operator import itemgetter
 
 import msgspec
 
@@ -97,23 +98,32 @@ async def _claim(
         for number, (lane, job) in enumerate(zip(choice.lanes, choice.jobs, strict=True), has + 1):
             seats.append(Seat(place, ask.pilot, ask.request, each.fresh, job, number))
             lanes[job] = lane
-        if each.fresh and not choice.jobs:
-            seats.append(Seat(place, ask.pilot, ask.request, True, None, 0))
-    had: set[int] = set()
-    for place, _, job, again, spec in await statements.give(conn, queue, seats, lease_s) if seats else ():
+    given = await statements.give(conn, queue, seats, lease_s) if seats else []
+    for place, _, job, spec in sorted(given, key=itemgetter(1)):  # each one's jobs as they were chosen
         each = chosen[place][0]
         each.jobs.append(job)
         each.specs.append(spec)
-        if again:
-            had.add(place)
-            continue
         lane = lanes.pop(job)
         if each.offer.jobs > 1:
             each.offer = each.offer.less(lane.needs)
         current.give(queue, lane.share, lane.needs.cores)
     for lane in lanes.values():
         chosen_by.undo(queue, lane.share, lane.needs.cores)
-    return _unfinished(chosen, lanes, had, heads)
+    return _unfinished(chosen, lanes, await _again(conn, chosen), heads)
+
+
+async def _again(conn: Connection, chosen: Sequence[tuple[Asked, Choice]]) -> set[int]:
+    """Requests that may have been answered before, and got nothing now, have what they had; the places of such."""
+    lost = [
+        (place, each.ask.pilot, each.ask.request)
+        for place, (each, _) in enumerate(chosen)
+        if each.fresh and not each.jobs
+    ]
+    had = await statements.had(conn, lost) if lost else []
+    for place, job, spec in had:
+        chosen[place][0].jobs.append(job)
+        chosen[place][0].specs.append(spec)
+    return {row["place"] for row in had}
 
 
 def _unfinished(

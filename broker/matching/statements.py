@@ -39,45 +39,42 @@ HEADS = _LANES + _HEADS
 HEADS_OF = _SOME + _HEADS
 
 GIVE = """
-    WITH seat AS MATERIALIZED (
-        SELECT * FROM unnest($2::int[], $3::text[], $4::text[], $5::bool[], $6::bigint[], $7::smallint[])
-            AS w (place, pilot, request, fresh, job, number)
-    ), again AS MATERIALIZED (
-        SELECT DISTINCT s.place, l.job_id, l.seat FROM seat s CROSS JOIN LATERAL (
-            SELECT job_id, seat FROM lease WHERE pilot = s.pilot AND request = s.request OFFSET 0) AS l
-        WHERE s.fresh
-    ), head AS MATERIALIZED (
-        SELECT r.job_id, s.place, s.pilot, s.request, s.number FROM seat s JOIN ready r ON r.job_id = s.job
-        WHERE r.job_id = ANY($6) AND r.queue_id = $1 AND NOT EXISTS (SELECT FROM again a WHERE a.place = s.place)
-        FOR UPDATE OF r SKIP LOCKED
+    WITH head AS MATERIALIZED (
+        SELECT r.job_id, s.place, s.pilot, s.request, s.number
+        FROM unnest($2::int[], $3::text[], $4::text[], $5::bool[], $6::bigint[], $7::smallint[])
+                 AS s (place, pilot, request, fresh, job, number) CROSS JOIN LATERAL (
+            SELECT job_id FROM ready WHERE job_id = s.job AND queue_id = $1 FOR UPDATE SKIP LOCKED) AS r
+        WHERE NOT (s.fresh AND (SELECT count(*) FROM lease WHERE pilot = s.pilot AND request = s.request) > 0)
     ), leased AS (
         INSERT INTO lease (job_id, pilot, request, seat, until)
         SELECT job_id, pilot, request, number, now() + make_interval(secs => $8) FROM head
-    ), given AS (
-        UPDATE job j SET state = 'sent', pilot = h.pilot, actor = 'pilot:' || h.pilot, reason = 'given to the pilot',
-               started_at = now(), changed_at = now()
-        FROM head h WHERE j.id = h.job_id RETURNING h.place, j.id, h.number, j.spec
     )
-    SELECT place, number, id, false AS again, spec::text FROM given
-    UNION ALL
-    SELECT a.place, a.seat, a.job_id, true, j.spec::text FROM again a JOIN job j ON j.id = a.job_id
-    ORDER BY 1, 2
+    UPDATE job j SET state = 'sent', pilot = h.pilot, actor = 'pilot:' || h.pilot, reason = 'given to the pilot',
+           started_at = now(), changed_at = now()
+    FROM head h WHERE j.id = h.job_id RETURNING h.place, h.number, j.id, j.spec::text
 """
 """Each seat is one job for one request; a job that another server has taken since is passed over: who has the row of
-``ready``, which goes with the change of state, has the job. A request that was answered before, with the answer lost
-on the way, gets the same jobs (the lateral query looks for them seat by seat, whatever the plan was made for). Its
-seats are numbered, so that two servers cannot both answer it."""
+``ready``, which goes with the change of state, has the job. A request that was answered before gets nothing here. Its
+seats are numbered, so that two servers cannot both answer it. Rows are looked for seat by seat, whatever the plan was
+made for."""
+HAD = """
+    SELECT s.place, l.job_id, j.spec::text
+    FROM unnest($1::int[], $2::text[], $3::text[]) AS s (place, pilot, request) CROSS JOIN LATERAL (
+        SELECT job_id, seat FROM lease WHERE pilot = s.pilot AND request = s.request OFFSET 0) AS l
+    JOIN job j ON j.id = l.job_id ORDER BY s.place, l.seat
+"""
+"""What was given to requests before, with the answers lost on the way."""
 
 
 class Seat(NamedTuple):
-    """The ``number``-th job of one request, which has a ``place`` in its batch; none: it only asks what it had."""
+    """The ``number``-th job of one request, which has a ``place`` in its batch."""
 
     place: int
     pilot: str
     request: str
     fresh: bool
     """The request may have been answered before."""
-    job: int | None
+    job: int
     number: int
 
 
@@ -102,6 +99,11 @@ def _lane(row: asyncpg.Record, depth: int) -> Lane:
 
 
 async def give(conn: Connection, queue: int, seats: Sequence[Seat], lease_s: float) -> list[asyncpg.Record]:
-    """Fill the seats: (place, number, job, whether it had it before, spec as text) of those that got a job."""
+    """Fill the seats: (place, number, job, spec as text) of those that got a job."""
     columns = [list(column) for column in zip(*seats, strict=True)]
     return await conn.fetch(GIVE, queue, *columns, lease_s)
+
+
+async def had(conn: Connection, requests: Sequence[tuple[int, str, str]]) -> list[asyncpg.Record]:
+    """(Place, job, spec as text) of what was given to (place, pilot, request) before."""
+    return await conn.fetch(HAD, *map(list, zip(*requests, strict=True)))

@@ -7,7 +7,7 @@ import pytest
 
 from prodchain.broker import finishing, leases, reports
 from prodchain.broker.database import BY_INDEX, Connection, connect
-from prodchain.broker.matching.statements import Seat, give
+from prodchain.broker.matching.statements import Seat, give, had
 from prodchain.broker.states import ON_PILOT
 
 READ = """
@@ -27,6 +27,10 @@ async def claim(conn: Connection) -> None:
     await give(conn, 1, [Seat(place, f"p{job}", f"r{job}", True, job, 1) for place, job in enumerate(JOBS)], 60.0)
 
 
+async def ask_again(conn: Connection) -> None:
+    await had(conn, [(place, f"p{job}", f"r{job}") for place, job in enumerate(JOBS)])
+
+
 async def beat(conn: Connection) -> None:
     await leases.keep(conn, JOBS, 60.0)
 
@@ -42,7 +46,8 @@ async def end(conn: Connection) -> None:
 
 
 @pytest.mark.parametrize(
-    ("table", "batch"), [("lease", claim), ("ready", claim), ("lease", beat), ("lease", go_on), ("lease", end)]
+    ("table", "batch"),
+    [("lease", claim), ("ready", claim), ("lease", ask_again), ("lease", beat), ("lease", go_on), ("lease", end)],
 )
 async def test_a_batch_does_not_read_a_whole_table_though_it_was_empty_when_this_was_planned(
     database_url: str, table: str, batch: Batch
