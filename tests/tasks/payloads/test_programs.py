@@ -222,3 +222,19 @@ sys.exit(transform.run(program, work, sys.argv[1:]))
     assert done.returncode == 143, done.stderr
     assert "terminated by SIGTERM" in done.stdout
     assert not done.stderr
+
+
+@pytest.mark.parametrize("name", ["Gen_tf.py", "Sim_tf.py", "Reco_tf.py", "Merge_tf.py"])
+def test_help_imports_nothing_heavy(name: str, tmp_path: Path) -> None:
+    script = f"""
+import sys
+from prodchain.tasks.payloads.{name.removesuffix(".py").lower()} import main
+try:
+    main(["--help"])
+finally:
+    assert not {{"numpy", "uproot", "acts", "pythia8mc"}} & set(sys.modules)
+"""
+    done = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert name in done.stdout
+    assert not list(tmp_path.iterdir())
