@@ -44,6 +44,7 @@ end
 
 -- A farm's next call: for jobs, or about all that it got, which run and then are over.
 local step, got = "acquire", {}
+local after = {acquire = "running", running = "finished", finished = "acquire"}
 local function bulk()
    if step == "acquire" then
       local jobs = tonumber(os.getenv("PILOT_BULK"))
@@ -63,10 +64,8 @@ local function farmed(body)
       for id, lfn in string.gmatch(body, '"job": ?(%d+).-"outputs": ?%[{[^}]*"lfn": ?"([^"]+)"') do
          got[#got + 1] = {id, lfn}
       end
-      step = #got > 0 and "running" or "acquire"
-   else
-      step = step == "running" and "finished" or "acquire"
    end
+   if #got > 0 then step = after[step] end
 end
 
 function request()

@@ -112,7 +112,7 @@ BEGIN
         END IF;
     END IF;
 
-    -- Pilots that tell of one job each have nothing to say together.
+    -- Pilots that tell of fewer jobs each than share a row have nothing to say together.
     IF cardinality(changes) < 4 * pilots THEN
         INSERT INTO event (task_id, job_id, before, state, actor, reason)
             SELECT task_id, id, before, state, actor, reason FROM unnest(changes);
