@@ -45,9 +45,9 @@ PROGRESS = f"""
         UPDATE job j SET state = m.state, actor = 'pilot:' || m.pilot, reason = m.reason, changed_at = now()
         FROM mine m WHERE j.id = m.id AND m.moves
     ), due AS MATERIALIZED (
-        SELECT l.job_id FROM mine m JOIN lease l ON l.job_id = m.id
-        WHERE l.job_id = ANY($1) AND l.until < now() + make_interval(secs => $7 * {KEPT})
-        ORDER BY l.job_id FOR UPDATE OF l
+        SELECT job_id FROM lease
+        WHERE job_id = ANY(ARRAY(SELECT id FROM mine)) AND until < now() + make_interval(secs => $7 * {KEPT})
+        ORDER BY job_id FOR UPDATE
     ), kept AS (
         UPDATE lease SET until = now() + make_interval(secs => $7) WHERE job_id = ANY(ARRAY(SELECT job_id FROM due))
     )

@@ -34,7 +34,8 @@ WITH made AS MATERIALIZED (
 ), grown AS (
     UPDATE dataset d SET files = d.files + s.files, bytes = d.bytes + s.bytes, events = d.events + s.events
     FROM (SELECT dataset_id, sum(files) AS files, sum(bytes) AS bytes, sum(events) AS events
-          FROM sums GROUP BY dataset_id) AS s WHERE d.id = s.dataset_id AND d.id = ANY($1)
+          FROM sums GROUP BY dataset_id) AS s
+    WHERE d.id = s.dataset_id AND d.id = ANY(ARRAY(SELECT dataset_id FROM sums))
 ), held AS (
     INSERT INTO dataset_replica (dataset_id, storage_id, files, bytes)
     SELECT dataset_id, storage_id, files, bytes FROM sums ORDER BY dataset_id, storage_id
