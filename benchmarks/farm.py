@@ -144,7 +144,6 @@ class Farm:
     queue: int
     token: str
     servers: list["Server"] = field(default_factory=list)
-    jobs: int = 0
 
     async def fill(self, jobs: int, state: str = "activated") -> int:
         """So many more jobs, in that state, evenly over the tasks; the first one's number."""
