@@ -58,9 +58,9 @@ class Sizes(NamedTuple):
 
 FULL = Sizes(10, 3, 200_000, 1_000_000, 10_000_000, 500, 100_000, 10_000, 2000, 100_000, 15_000, 20_000)
 QUICK = Sizes(1, 1, 20_000, 20_000, 100_000, 50, 300, 1000, 500, 6_000, 2_000, 1_000)
-FARMS, BULK = 4, MAX_JOBS
+FARMS, BULK = 12, MAX_JOBS
 """Pilots that speak in bulk calls, and the jobs in each call: as many as one may get."""
-READY_S = 16_000
+READY_S = 20_000
 """Jobs that they might see through in a second."""
 SENDERS, ROUNDS = 8, 2
 """Farms that send heartbeats in bulk calls at once, and how many such calls each has."""
